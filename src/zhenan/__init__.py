@@ -1,0 +1,1 @@
+"""Zhen'an: the platform a city runs its workplace safety on."""

@@ -1,0 +1,1 @@
+"""Vertical slices; each reaches another only downwards, through its services and queries."""

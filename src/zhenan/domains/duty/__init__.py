@@ -1,0 +1,1 @@
+"""Responsibility contracts: person x object x level x period."""

@@ -1,0 +1,1 @@
+"""The hazard loop, from report to verified closure."""

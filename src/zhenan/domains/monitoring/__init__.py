@@ -1,0 +1,1 @@
+"""Devices, points, alarms and their handling."""

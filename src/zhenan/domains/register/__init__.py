@@ -1,0 +1,1 @@
+"""Subjects: everything supervised, typed by packs."""

@@ -1,0 +1,1 @@
+"""Mechanisms without a word of the domain."""

@@ -1,0 +1,1 @@
+"""Import of registers from files: every row judged, nothing lost."""

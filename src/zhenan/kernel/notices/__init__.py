@@ -1,0 +1,1 @@
+"""Telling people: in-app, mail, webhook; each notice once."""

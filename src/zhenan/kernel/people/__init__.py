@@ -1,0 +1,1 @@
+"""Organisations, people, posts, and the roles composed of capabilities."""

@@ -1,0 +1,1 @@
+"""Division tree (province to grid), its three coding systems and its boundaries."""

@@ -1,0 +1,1 @@
+"""Working-day calendar, deadlines, reminder steps, escalation ladder."""

@@ -1,0 +1,1 @@
+"""The pack contract: schema, loader, check, sync, scaffold, scenario runner."""

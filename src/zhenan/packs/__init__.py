@@ -1,0 +1,1 @@
+"""Programme packs: one folder a programme, found and never listed."""

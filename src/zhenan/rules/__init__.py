@@ -1,0 +1,1 @@
+"""Law and standards as pure functions."""

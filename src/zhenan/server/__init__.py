@@ -1,0 +1,1 @@
+"""Floor that knows everything: settings, urls, the zhenan command, embedded servers, supervisor."""

@@ -1,0 +1,123 @@
+"""Settings read from the environment; a wrong one stops the start with what came and what would be right."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+class BadSetting(SystemExit):
+    """A setting is missing or wrong: printed as one line, exit status 1."""
+
+    def __init__(self, name: str, came: str, right: str) -> None:
+        super().__init__(f"zhenan: setting {name}: {came}; {right}")
+
+
+@dataclass(frozen=True)
+class Engines:
+    """Addresses of the engines that this process talks to."""
+
+    database_url: str
+    nats_url: str
+    mqtt_url: str
+    history_url: str
+
+
+def data_dir() -> Path:
+    """Folder of everything the embedded engines and uploads keep; made when missing."""
+    path = Path(os.environ.get("ZHENAN_DATA") or ROOT / ".data").expanduser().resolve()
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise BadSetting("ZHENAN_DATA", f"cannot make folder {path} ({err.strerror})", "name a writable folder") from err
+    return path
+
+
+def engines_file() -> Path:
+    """Where the embedded engines write their addresses while they run."""
+    return data_dir() / "run" / "engines.json"
+
+
+def engines() -> Engines:
+    """Addresses from the environment, else from the embedded engines' file, else empty strings."""
+    running: dict[str, str] = {}
+    if engines_file().exists():
+        try:
+            running = json.loads(engines_file().read_text("utf-8"))
+        except ValueError as err:
+            raise BadSetting("ZHENAN_DATA", f"{engines_file()} is not JSON ({err})", "delete it and start again") from err
+    return Engines(
+        database_url=os.environ.get("DATABASE_URL") or running.get("database_url", ""),
+        nats_url=os.environ.get("NATS_URL") or running.get("nats_url", ""),
+        mqtt_url=os.environ.get("MQTT_URL") or running.get("mqtt_url", ""),
+        history_url=os.environ.get("HISTORY_URL") or str(data_dir() / "history"),
+    )
+
+
+def django_database(url: str) -> dict[str, object]:
+    """Django's DATABASES entry for a postgresql:// address.
+
+    An empty address gives an entry that fails at the first query, so that commands which need no database still run.
+    """
+    if not url:
+        return {"ENGINE": "django.db.backends.postgresql", "NAME": "zhenan", "HOST": "database-url-is-not-set"}
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
+        raise BadSetting("DATABASE_URL", f"came {parts.scheme}://{parts.hostname or ''}{parts.path}", "want postgresql://user:password@host:port/name")
+    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.strip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": unquote(query.get("host", parts.hostname or "")),
+        "PORT": str(parts.port or 5432),
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {"application_name": "zhenan"},
+    }
+
+
+def flag(name: str, *, default: bool) -> bool:
+    """A yes/no setting: 1, true, yes, on or 0, false, no, off."""
+    raw = os.environ.get(name, "").strip().lower()
+    if raw == "":
+        return default
+    if raw in ("1", "true", "yes", "on"):
+        return True
+    if raw in ("0", "false", "no", "off"):
+        return False
+    raise BadSetting(name, f"came {raw!r}", "want 1 or 0")
+
+
+def names(name: str, default: str) -> list[str]:
+    """A comma-separated list setting."""
+    return [part.strip() for part in os.environ.get(name, default).split(",") if part.strip()]
+
+
+def secret_key() -> str:
+    """ZHENAN_SECRET_KEY, or one made once and kept in the data folder (readable by the owner alone)."""
+    given = os.environ.get("ZHENAN_SECRET_KEY", "")
+    if given:
+        if len(given) < 32:
+            raise BadSetting("ZHENAN_SECRET_KEY", f"came {len(given)} characters", "want 32 or more, random")
+        return given
+    path = data_dir() / "secret.key"
+    if not path.exists():
+        import secrets
+
+        fresh = path.with_suffix(f".{os.getpid()}")
+        fresh.touch(mode=0o600)
+        fresh.write_text(secrets.token_urlsafe(48), "ascii")
+        try:
+            os.link(fresh, path)  # the first of several processes wins; the others read its key
+        except FileExistsError:
+            pass
+        finally:
+            fresh.unlink()
+    return path.read_text("ascii").strip()

@@ -1,0 +1,1 @@
+"""Shell of the pages: base page, components, today, map, board, sign-in, static files."""
