@@ -170,6 +170,7 @@ NINJA_PAGINATION_PER_PAGE = 100
 NOTICE_CHANNELS = config.names("ZHENAN_NOTICE_CHANNELS", "")
 # Folders of programme packs: the platform's own and the city's.
 PACK_DIRS = [SRC / "packs", *(Path(p) for p in config.names("ZHENAN_PACK_DIRS", ""))]
+ROLES_FILE = Path(__file__).with_name("roles.yaml")
 HISTORY_URL = ENGINES.history_url
 NATS_URL = ENGINES.nats_url
 MQTT_URL = ENGINES.mqtt_url
