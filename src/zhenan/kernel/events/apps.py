@@ -1,0 +1,8 @@
+"""Django's entry for events."""
+
+from django.apps import AppConfig
+
+
+class EventsConfig(AppConfig):
+    name = "zhenan.kernel.events"
+    label = "events"

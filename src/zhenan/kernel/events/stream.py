@@ -1,0 +1,104 @@
+"""The live feed: one LISTEN connection a process, fanned out to the pages that are open."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import structlog
+from django.db import connections
+
+from zhenan.kernel.access.scope import Scope
+from zhenan.kernel.events.services import CHANNEL
+
+log = structlog.get_logger("zhenan.events.stream")
+QUEUE_LIMIT = 500  # a page that reads slower than this many messages is told to reload what it shows
+
+
+@dataclass(frozen=True)
+class Message:
+    """What an open page hears: that something of this topic changed; the page then asks for what it may see."""
+
+    id: str
+    topic: str
+    kind: str
+    path: str
+    organisations: tuple[int, ...]
+    programme: str
+    targets: tuple[str, ...]
+
+    def within(self, scope: Scope) -> bool:
+        return scope.admits(path=self.path, organisations=self.organisations, programme=self.programme)
+
+
+MISSED = Message("", "*", "feed.missed", "", (), "", ())  # told after a lost connection or a full queue: reload all
+
+
+class Hub:
+    """Subscribers of this process. Runs one listener task while anyone is subscribed."""
+
+    def __init__(self) -> None:
+        self._queues: dict[asyncio.Queue[Message], Scope] = {}
+        self._task: asyncio.Task[None] | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @asynccontextmanager
+    async def subscribe(self, scope: Scope) -> AsyncIterator[asyncio.Queue[Message]]:
+        """A queue of the messages within the scope, from now on."""
+        queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_LIMIT)
+        loop = asyncio.get_running_loop()
+        if self._task is None or self._task.done() or self._loop is not loop:
+            self._queues = {}
+            self._loop = loop
+            self._task = loop.create_task(self._listen())
+        self._queues[queue] = scope
+        try:
+            yield queue
+        finally:
+            self._queues.pop(queue, None)
+            if not self._queues and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                async with await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True) as connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    async for notification in connection.notifies():
+                        self._spread(parse(notification.payload))
+            except psycopg.Error as err:
+                log.warning("feed lost its database connection", error=str(err))
+                await asyncio.sleep(1)
+                self._spread(MISSED)
+
+    def _spread(self, message: Message) -> None:
+        for queue, scope in list(self._queues.items()):
+            if message is not MISSED and not message.within(scope):
+                continue
+            if queue.full():
+                while not queue.empty():
+                    queue.get_nowait()
+                message = MISSED
+            queue.put_nowait(message)
+
+
+def parse(payload: str) -> Message:
+    raw: dict[str, Any] = json.loads(payload)
+    return Message(
+        raw["id"], raw["topic"], raw["kind"], raw["path"],
+        tuple(raw["organisations"]), raw["programme"], tuple(raw["targets"]),
+    )
+
+
+def _parameters() -> dict[str, Any]:
+    params = dict(connections["default"].get_connection_params())
+    return {key: params[key] for key in ("host", "port", "user", "password", "dbname") if params.get(key)}
+
+
+hub = Hub()

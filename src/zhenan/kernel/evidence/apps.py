@@ -1,0 +1,8 @@
+"""Django's entry for evidence."""
+
+from django.apps import AppConfig
+
+
+class EvidenceConfig(AppConfig):
+    name = "zhenan.kernel.evidence"
+    label = "evidence"
