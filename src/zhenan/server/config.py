@@ -34,7 +34,9 @@ def data_dir() -> Path:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as err:
-        raise BadSetting("ZHENAN_DATA", f"cannot make folder {path} ({err.strerror})", "name a writable folder") from err
+        raise BadSetting(
+            "ZHENAN_DATA", f"cannot make folder {path} ({err.strerror})", "name a writable folder"
+        ) from err
     return path
 
 
@@ -50,7 +52,9 @@ def engines() -> Engines:
         try:
             running = json.loads(engines_file().read_text("utf-8"))
         except ValueError as err:
-            raise BadSetting("ZHENAN_DATA", f"{engines_file()} is not JSON ({err})", "delete it and start again") from err
+            raise BadSetting(
+                "ZHENAN_DATA", f"{engines_file()} is not JSON ({err})", "delete it and start again"
+            ) from err
     return Engines(
         database_url=os.environ.get("DATABASE_URL") or running.get("database_url", ""),
         nats_url=os.environ.get("NATS_URL") or running.get("nats_url", ""),
@@ -68,7 +72,11 @@ def django_database(url: str) -> dict[str, object]:
         return {"ENGINE": "django.db.backends.postgresql", "NAME": "zhenan", "HOST": "database-url-is-not-set"}
     parts = urlsplit(url)
     if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise BadSetting("DATABASE_URL", f"came {parts.scheme}://{parts.hostname or ''}{parts.path}", "want postgresql://user:password@host:port/name")
+        raise BadSetting(
+            "DATABASE_URL",
+            f"came {parts.scheme}://{parts.hostname or ''}{parts.path}",
+            "want postgresql://user:password@host:port/name",
+        )
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     return {
         "ENGINE": "django.db.backends.postgresql",

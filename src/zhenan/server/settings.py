@@ -8,7 +8,6 @@ from typing import Any
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.server import config
-from zhenan.server.logs import LOGGING_CONFIG
 
 ROOT = config.ROOT
 SRC = Path(__file__).resolve().parents[1]
@@ -163,7 +162,6 @@ MEDIA_ROOT = DATA_DIR / "evidence"
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 
-LOGGING = LOGGING_CONFIG
 NINJA_PAGINATION_PER_PAGE = 100
 
 # Mail and other channels: apprise addresses, comma separated (docs/operators.md).
