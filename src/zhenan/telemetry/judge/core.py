@@ -1,0 +1,292 @@
+"""The compiled loop of the judge. Nothing here knows of rules files or names: only arrays.
+
+Cost per reading is O(1) in the number of points and of readings before it, and O(rules of the point) at most. A reading of
+a quiet point that lies inside the calm range of its profile touches no rule at all: two look-ups and three comparisons.
+Every kind takes O(1) a reading; `repeats` too, whatever its count and window, for it looks only at the oldest of its ring.
+
+State: `words`, int64, one run of words for each point; the layout of each kind stands at its step. The first word of an
+instance is NONE exactly while the instance is idle. `words_f` is the same memory as float64, for the steps that keep a value.
+`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised.
+"""
+
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+import numpy as np
+from numba import njit
+
+JUDGED: Final = 0
+LATE: Final = 1
+DUPLICATE: Final = 2
+UNFIT: Final = 3
+REFUSED: Final = 4  # no such point, or a time outside the years 1 to 9999: a mistake of the caller, never judged
+
+RAISE: Final = 0
+CLEAR: Final = 1
+
+BAD: Final = 1  # zhenan.telemetry.codecs.base.BAD; every other quality is fit to be judged
+
+LEVEL: Final = 0  # threshold and band
+STATE: Final = 1
+RATE: Final = 2
+REPEATS: Final = 3
+SILENCE: Final = 4
+STUCK: Final = 5
+
+NONE: Final = -(2**63)  # no time
+STEADY: Final = 2**63 - 1  # raised, and not clearing
+MAX_TS: Final = 253_402_300_799_999
+MIN_TS: Final = -62_135_596_800_000
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def compiled(**options: Any) -> Callable[[F], F]:
+    """`njit`, kept on disk between runs where some folder can be written, else compiled anew in each process."""
+
+    def wrap(function: F) -> F:
+        try:
+            return njit(nogil=True, error_model="numpy", cache=True, **options)(function)  # type: ignore[no-any-return]
+        except RuntimeError:  # numba's "no locator available": a read-only install and no home folder
+            return njit(nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
+
+    return wrap
+
+
+@compiled(forceinline=True)
+def _step_level(words, w, condition, release, ts, for_ms, clear_ms):  # type: ignore[no-untyped-def]
+    """Words: t0 (pending since, then onset), t1 (NONE not raised, STEADY raised, else clearing since)."""
+    if words[w + 1] == NONE:
+        if not condition:
+            words[w] = NONE
+        else:
+            if words[w] == NONE:
+                words[w] = ts
+            if ts - words[w] >= for_ms:
+                words[w + 1] = STEADY
+                return RAISE, words[w]
+    elif not release:
+        words[w + 1] = STEADY
+    else:
+        if words[w + 1] == STEADY:
+            words[w + 1] = ts
+        if ts - words[w + 1] >= clear_ms:
+            onset = words[w]
+            words[w] = NONE
+            words[w + 1] = NONE
+            return CLEAR, onset
+    return -1, ts
+
+
+@compiled(forceinline=True)
+def _step_rate(words, words_f, w, ts, value, low, high, per, max_gap_ms):  # type: ignore[no-untyped-def]
+    """Words: onset, ts of the judged reading before, its value.
+
+    The slope is compared multiplied out, so that whole numbers are judged without rounding.
+    """
+    before = words[w + 1]
+    rise = (value - words_f[w + 2]) * per
+    words[w + 1] = ts
+    words_f[w + 2] = value
+    if before == NONE or ts - before > max_gap_ms:
+        return -1, ts
+    gap = float(ts - before)
+    condition = rise >= high * gap or rise <= low * gap
+    if condition and words[w] == NONE:
+        words[w] = ts
+        return RAISE, ts
+    if not condition and words[w] != NONE:
+        onset = words[w]
+        words[w] = NONE
+        return CLEAR, onset
+    return -1, ts
+
+
+@compiled(forceinline=True)
+def _step_repeats(words, w, condition, ts, count, window_ms):  # type: ignore[no-untyped-def]
+    """Words: onset, place of the oldest in the ring, then the ring: times of the last `count` readings that had it."""
+    place = words[w + 1]
+    if condition:
+        words[w + 2 + place] = ts
+        place += 1
+        if place == count:
+            place = 0
+        words[w + 1] = place
+        oldest = words[w + 2 + place]
+        if words[w] == NONE and oldest != NONE and oldest > ts - window_ms:
+            words[w] = ts
+            return RAISE, ts
+    elif words[w] != NONE:
+        newest = words[w + 2 + (place - 1 if place > 0 else count - 1)]
+        if newest <= ts - window_ms:
+            onset = words[w]
+            words[w] = NONE
+            return CLEAR, onset
+    return -1, ts
+
+
+@compiled(forceinline=True)
+def _step_stuck(words, words_f, w, ts, value, eps, for_ms, count):  # type: ignore[no-untyped-def]
+    """Words: onset, first value of the run, its ts, number of readings in the run (0: none yet)."""
+    event, onset = -1, ts
+    if words[w + 3] == 0 or abs(value - words_f[w + 1]) > eps:
+        if words[w] != NONE:
+            event, onset = CLEAR, words[w]
+            words[w] = NONE
+        words_f[w + 1] = value
+        words[w + 2] = ts
+        words[w + 3] = 1
+    else:
+        words[w + 3] += 1
+    if event < 0 and words[w] == NONE and words[w + 3] >= count and ts - words[w + 2] >= for_ms:
+        words[w] = ts
+        event, onset = RAISE, ts
+    return event, onset
+
+
+@compiled(forceinline=True)
+def _in_state(value, states, start, end):  # type: ignore[no-untyped-def]
+    whole = np.trunc(value)
+    for place in range(start, end):
+        if states[place] == whole:
+            return True
+    return False
+
+
+@compiled(forceinline=True)
+def _emit(out_i, out_v, n, point, rule, kind, ts, onset, value):  # type: ignore[no-untyped-def]
+    out_i[n, 0] = point
+    out_i[n, 1] = rule
+    out_i[n, 2] = kind
+    out_i[n, 3] = ts
+    out_i[n, 4] = onset
+    out_v[n] = value
+    return n + 1
+
+
+@compiled(forceinline=True)
+def _step(words, words_f, w, k, kinds, fs, ints, states, ts, value):  # type: ignore[no-untyped-def]
+    """One reading against one rule instance that is not a silence. Columns of fs and ints: see table.py."""
+    kind = kinds[k]
+    if kind == LEVEL:
+        condition = value < fs[k, 0] or value > fs[k, 1]
+        release = fs[k, 2] <= value <= fs[k, 3]
+        return _step_level(words, w, condition, release, ts, ints[k, 0], ints[k, 1])
+    if kind == STATE:
+        condition = _in_state(value, states, ints[k, 2], ints[k, 3])
+        return _step_level(words, w, condition, not condition, ts, ints[k, 0], ints[k, 1])
+    if kind == RATE:
+        return _step_rate(words, words_f, w, ts, value, fs[k, 0], fs[k, 1], fs[k, 2], ints[k, 0])
+    if kind == REPEATS:
+        condition = value < fs[k, 0] or value > fs[k, 1]
+        return _step_repeats(words, w, condition, ts, ints[k, 2], ints[k, 0])
+    return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2])
+
+
+@compiled()
+def judge_columns(  # type: ignore[no-untyped-def]
+    first, point, ts, value, quality, verdict, n_out, out_i, out_v,
+    hot, last_ts, since, offset, words, words_f,
+    calm_low, calm_high, calm_gap, starts, kinds, rules, places, fs, ints, states,
+):  # fmt: skip
+    """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
+
+    point int32, ts int64 ms, value float64, quality uint8: the readings. verdict uint8, out_i int64 (n, 5) of
+    point, rule, kind, ts, onset, and out_v float64: what comes out. The third line is state, the fourth the table.
+    """
+    n_points = hot.size
+    room = out_v.size
+    for i in range(first, point.size):
+        p, now, v = point[i], ts[i], value[i]
+        if p < 0 or p >= n_points:
+            verdict[i] = REFUSED
+            continue
+        last, profile = last_ts[p], hot[p]
+        good = quality[i] != BAD
+        if profile >= 0 and now > last and good and calm_low[profile] <= v <= calm_high[profile]:
+            # NONE wraps below zero here, so a first reading never takes this way.
+            gap = now - last
+            if 0 < gap <= calm_gap[profile]:
+                last_ts[p] = now
+                verdict[i] = JUDGED
+                continue
+        if now < MIN_TS or now > MAX_TS:
+            verdict[i] = REFUSED
+            continue
+        if now <= last:
+            verdict[i] = DUPLICATE if now == last else LATE
+            continue
+        if profile < 0:
+            profile = -1 - profile
+        start, end = starts[profile], starts[profile + 1]
+        if n_out + 2 * (end - start) > room:
+            return i, n_out
+        fit = good and np.isfinite(v)
+        verdict[i] = JUDGED if fit else UNFIT
+        last_ts[p] = now
+        if last == NONE and since.size:
+            last = since[p]
+        base = offset[p]
+        busy = False
+        for k in range(start, end):
+            w = base + places[k]
+            if kinds[k] == SILENCE:  # words: onset
+                if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
+                    words[w] = last + ints[k, 0]
+                    n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, words[w], words[w], np.nan)
+                if words[w] != NONE:
+                    n_out = _emit(out_i, out_v, n_out, p, rules[k], CLEAR, now, words[w], v)
+                    words[w] = NONE
+            elif fit:
+                event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
+                if event >= 0:
+                    n_out = _emit(out_i, out_v, n_out, p, rules[k], event, now, onset, v)
+            busy |= words[w] != NONE
+        hot[p] = -1 - profile if busy else profile
+    return point.size, n_out
+
+
+@compiled()
+def advance_clock(  # type: ignore[no-untyped-def]
+    first, now, n_out, out_i, out_v, hot, last_ts, since, offset, words, calm_gap, starts, kinds, rules, places, ints
+):
+    """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points), once a call."""
+    room = out_v.size
+    for p in range(first, hot.size):
+        last, profile = last_ts[p], hot[p]
+        if profile < 0:
+            profile = -1 - profile
+        if last == NONE and since.size:
+            last = since[p]
+        if last == NONE or now <= last or 0 <= now - last <= calm_gap[profile]:
+            continue
+        start, end = starts[profile], starts[profile + 1]
+        if n_out + end - start > room:
+            return p, n_out
+        base = offset[p]
+        for k in range(start, end):
+            w = base + places[k]
+            if kinds[k] == SILENCE and words[w] == NONE and now - last > ints[k, 0]:
+                words[w] = last + ints[k, 0]
+                n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, words[w], words[w], np.nan)
+                hot[p] = -1 - profile
+    return hot.size, n_out
+
+
+@compiled()
+def raised_now(n_out, out_i, hot, offset, words, starts, kinds, rules, places):  # type: ignore[no-untyped-def]
+    """Write (point, rule, onset) of every raised instance into out_i int64 (n, 3); count only where it is full."""
+    for p in range(hot.size):
+        if hot[p] >= 0:
+            continue
+        profile = -1 - hot[p]
+        for k in range(starts[profile], starts[profile + 1]):
+            w = offset[p] + places[k]
+            if words[w] == NONE or (kinds[k] <= STATE and words[w + 1] == NONE):
+                continue
+            if n_out < out_i.shape[0]:
+                out_i[n_out, 0] = p
+                out_i[n_out, 1] = rules[k]
+                out_i[n_out, 2] = words[w]
+            n_out += 1
+    return n_out
