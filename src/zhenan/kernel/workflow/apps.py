@@ -1,0 +1,8 @@
+"""Django's entry for deadlines."""
+
+from django.apps import AppConfig
+
+
+class WorkflowConfig(AppConfig):
+    name = "zhenan.kernel.workflow"
+    label = "workflow"

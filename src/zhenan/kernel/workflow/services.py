@@ -1,0 +1,121 @@
+"""Opening, moving and closing deadlines; walking those whose next step has come."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import structlog
+from django.db import models, transaction
+
+from zhenan.kernel.events.models import key_of
+from zhenan.kernel.notices.services import tell
+from zhenan.kernel.people.models import User
+from zhenan.kernel.workflow.ladders import LADDERS
+from zhenan.kernel.workflow.models import Deadline, DeadlineStep
+
+log = structlog.get_logger("zhenan.workflow")
+
+
+def open_deadline(
+    target: models.Model | str,
+    *,
+    kind: str,
+    due_at: datetime,
+    at: datetime,
+    owner: User | None,
+    path: str = "",
+    organisations: Sequence[int | None] = (),
+    programme: str = "",
+) -> Deadline:
+    """Start a deadline of a registered kind; an open one of the same kind on the object is cancelled first."""
+    key = target if isinstance(target, str) else key_of(target)
+    with transaction.atomic():
+        close_deadline(key, kind=kind, at=at, met=None)
+        deadline = Deadline(
+            target=key, kind=kind, owner=owner, started_at=at, due_at=max(due_at, at), path=path,
+            organisations=[o for o in organisations if o is not None], programme=programme,
+        )
+        _plan_next(deadline, after=None)
+        deadline.save()
+    return deadline
+
+
+def move_deadline(target: models.Model | str, *, kind: str, due_at: datetime) -> Deadline | None:
+    """Extend (or shorten) the open deadline: the steps not yet reached are planned anew."""
+    key = target if isinstance(target, str) else key_of(target)
+    with transaction.atomic():
+        deadline = Deadline.objects.open().select_for_update().filter(target=key, kind=kind).first()
+        if deadline is None:
+            return None
+        deadline.due_at = max(due_at, deadline.started_at)
+        deadline.extensions += 1
+        done = deadline.steps.order_by("-reached_at").values_list("reached_at", flat=True).first()
+        _plan_next(deadline, after=done)
+        deadline.save()
+    return deadline
+
+
+def close_deadline(target: models.Model | str, *, kind: str, at: datetime, met: bool | None = True) -> int:
+    """Close the open deadline of this kind; ``met`` None cancels it, True judges it by the time. Returns how many closed."""
+    key = target if isinstance(target, str) else key_of(target)
+    closed = 0
+    for deadline in Deadline.objects.open().select_for_update().filter(target=key, kind=kind):
+        deadline.closed_at, deadline.next_step_at, deadline.next_step = at, None, ""
+        deadline.met = None if met is None else met and at <= deadline.due_at
+        deadline.save(update_fields=["closed_at", "met", "next_step", "next_step_at"])
+        closed += 1
+    return closed
+
+
+def tick(at: datetime, *, limit: int = 1000) -> int:
+    """Walk every open deadline whose next step has come. Returns the number of steps reached.
+
+    Each deadline is its own transaction under a row lock that others skip: two walkers may run, nothing is told
+    twice, and a walker that was away for a day catches up on every step in order.
+    """
+    reached = 0
+    due = Deadline.objects.open().filter(next_step_at__lte=at).order_by("next_step_at")
+    for pk in due.values_list("pk", flat=True)[:limit]:
+        with transaction.atomic():
+            deadline = due.select_for_update(skip_locked=True, of=("self",)).filter(pk=pk).first()
+            while deadline and deadline.next_step_at and deadline.next_step_at <= at and deadline.closed_at is None:
+                _reach(deadline, at)
+                reached += 1
+            if deadline and deadline.closed_at is None:
+                deadline.save(update_fields=["next_step", "next_step_at"])
+    return reached
+
+
+def _reach(deadline: Deadline, at: datetime) -> None:
+    ladder = LADDERS[deadline.kind]
+    step, planned = deadline.next_step, deadline.next_step_at
+    assert planned is not None
+    entry, fresh = DeadlineStep.objects.get_or_create(
+        deadline=deadline, step=step, planned_at=planned, defaults={"reached_at": at}
+    )
+    if fresh:
+        people = list(ladder.people(deadline, step))
+        title, body, url = ladder.text(deadline, step)
+        tell(
+            people,
+            key=f"deadline:{deadline.pk}:{step}:{planned:%Y%m%d%H%M%S}",
+            kind=f"deadline.{deadline.kind}",
+            title=title, body=body, url=url, target=deadline.target, at=at,
+            level=3 if step.isdigit() and int(step) < 100 else 2,
+        )
+        entry.told = [person.username for person in people]
+        entry.save(update_fields=["told"])
+        if ladder.on_step:
+            ladder.on_step(deadline, step, at)
+        log.info("deadline step", deadline=deadline.pk, kind=deadline.kind, step=step, told=len(people))
+    _plan_next(deadline, after=planned, same_time_after=step)
+
+
+def _plan_next(deadline: Deadline, *, after: datetime | None, same_time_after: str = "") -> None:
+    plan = LADDERS[deadline.kind].steps(deadline.started_at, deadline.due_at)
+    for when, step in plan:
+        if after is None or when > after or (when == after and same_time_after and step > same_time_after):
+            deadline.next_step_at, deadline.next_step = when, step
+            return
+    deadline.next_step_at, deadline.next_step = None, ""
