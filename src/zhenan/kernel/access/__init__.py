@@ -4,7 +4,20 @@
 ``@needs("hazard.view")`` guards a page.
 """
 
-from zhenan.kernel.access.guards import AuthedRequest, NotAllowed, needs, require
-from zhenan.kernel.access.scope import Scope, ScopedQuerySet, scope_of
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from zhenan.kernel.access.guards import AuthedRequest, NotAllowed, needs, require
+    from zhenan.kernel.access.scope import Scope, ScopedQuerySet, scope_of
 
 __all__ = ["AuthedRequest", "NotAllowed", "Scope", "ScopedQuerySet", "needs", "require", "scope_of"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: Django reads this package before its models may be read."""
+    from zhenan.kernel.access import guards, scope
+
+    for module in (guards, scope):
+        if name in __all__ and hasattr(module, name):
+            return getattr(module, name)
+    raise AttributeError(name)

@@ -74,7 +74,8 @@ class ScopedQuerySet(models.QuerySet[Any]):
     """A queryset that can be limited to what a person may see. Subclasses name the look-ups.
 
     ``scope_capability``: asked for when ``visible_to`` is not given another.
-    ``scope_path``: look-up to a division's path; ``scope_organisations``: look-ups to organisation ids;
+    ``scope_path``: look-up to a division's path; ``scope_organisations``: look-ups to organisation ids (one ending in
+    ``__contains`` is to an array of them);
     ``scope_programme``: look-up to the programme's code ("" when the model has none).
     """
 
@@ -103,7 +104,8 @@ class ScopedQuerySet(models.QuerySet[Any]):
         else:
             condition = Q(pk__in=[])
             for lookup in self.scope_organisations:
-                condition |= Q(**{lookup: reach.organisation_id})
+                value = [reach.organisation_id] if lookup.endswith("__contains") else reach.organisation_id
+                condition |= Q(**{lookup: value})
         if reach.programmes and self.scope_programme:
             condition &= Q(**{f"{self.scope_programme}__in": reach.programmes})
         return condition

@@ -8,7 +8,7 @@ from procrastinate.contrib.django import app
 from zhenan.kernel.workflow.services import tick
 
 
-@app.periodic(cron="*/1 * * * * */15")  # every 15 s: an alarm's response time is minutes
+@app.periodic(cron="* * * * * */15")  # every 15 s: an alarm's response time is minutes
 @app.task(name="workflow.tick", queueing_lock="workflow.tick")
 def walk_deadlines(timestamp: int = 0) -> int:  # noqa: ARG001 - the periodic runner passes it
     """Walk the deadlines whose next step has come."""
