@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 
 import nats
+import pytest
 
 
 def test_an_acknowledged_message_survives_a_killed_nats(tmp_nats):
@@ -40,3 +42,13 @@ def test_a_committed_row_survives_a_killed_postgres_and_trigrams_know_chinese(tm
         assert db.execute("SELECT name FROM kept WHERE similarity(name, '京口区') > 0.1").fetchall() == [
             ("镇江市京口区",)
         ]
+
+
+@pytest.mark.django_db
+def test_djangos_database_is_this_processs_own_and_fully_migrated():
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    assert str(os.getpid()) in connection.settings_dict["NAME"]
+    assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
