@@ -48,12 +48,13 @@ CHROMIUM_ARGS = [
 DJANGO_FAULT: list[BaseException] = []
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Set Django up before test modules import models; floors without Django are tested even when it cannot start."""
     import django
 
     try:
         django.setup()
+        config.pluginmanager.import_plugin("tests.support.personas")  # imports models, so only now
     except Exception as fault:
         DJANGO_FAULT.append(fault)
         from django.conf import settings

@@ -77,6 +77,8 @@ def django_database(url: str) -> dict[str, object]:
             f"came {parts.scheme}://{parts.hostname or ''}{parts.path}",
             "want postgresql://user:password@host:port/name",
         )
+    # The web process answers each request in a thread of its own: connections come from a pool of this size.
+    pool = number("ZHENAN_DATABASE_POOL", default=0)
     query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     return {
         "ENGINE": "django.db.backends.postgresql",
@@ -85,10 +87,21 @@ def django_database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": unquote(query.get("host", parts.hostname or "")),
         "PORT": str(parts.port or 5432),
-        "CONN_MAX_AGE": 60,
+        "CONN_MAX_AGE": 0 if pool else 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "zhenan"},
+        "OPTIONS": {"application_name": "zhenan"}
+        | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {}),
     }
+
+
+def number(name: str, *, default: int) -> int:
+    """A setting that is a whole number, zero or more."""
+    raw = os.environ.get(name, "").strip()
+    if not raw:
+        return default
+    if not raw.isdigit():
+        raise BadSetting(name, f"came {raw!r}", "want a whole number such as 20")
+    return int(raw)
 
 
 def flag(name: str, *, default: bool) -> bool:

@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
-from asgiref.sync import iscoroutinefunction, markcoroutinefunction
+from asgiref.sync import iscoroutinefunction, markcoroutinefunction, sync_to_async
+from django.db import connections
 from django.http import HttpRequest, HttpResponse
 
 SHARED_PROCESSORS: list[Any] = [
@@ -66,7 +67,11 @@ class RequestIdMiddleware:
     async def _async(self, request: HttpRequest) -> HttpResponse:
         started = time.perf_counter()
         self._begin(request)
-        return self._end(request, await self.get_response(request), started)
+        response = self._end(request, await self.get_response(request), started)
+        if response.streaming and response.get("Content-Type", "").startswith("text/event-stream"):
+            # An open event stream may last for hours; it must not keep the connection that its sign-in check used.
+            await sync_to_async(connections.close_all)()
+        return response
 
     @staticmethod
     def _begin(request: HttpRequest) -> None:

@@ -47,12 +47,16 @@ class Subject(models.Model):
     name = models.CharField(_("name"), max_length=200)
     credit_code = models.CharField(_("unified social credit code"), max_length=18, blank=True)
     status = models.CharField(_("status"), max_length=10, choices=Status, default=Status.ACTIVE)
-    division = models.ForeignKey("territory.Division", models.PROTECT, related_name="subjects", verbose_name=_("division"))
+    division = models.ForeignKey(
+        "territory.Division", models.PROTECT, related_name="subjects", verbose_name=_("division")
+    )
     address = models.CharField(_("address"), max_length=300, blank=True)
     lon = models.FloatField(_("longitude (WGS-84)"), null=True, blank=True)
     lat = models.FloatField(_("latitude (WGS-84)"), null=True, blank=True)
     owner = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="owned")
-    organisation = models.ForeignKey("people.Organisation", models.PROTECT, null=True, blank=True, related_name="subjects")
+    organisation = models.ForeignKey(
+        "people.Organisation", models.PROTECT, null=True, blank=True, related_name="subjects"
+    )
     viewers = ArrayField(models.BigIntegerField(), default=list, blank=True)
     contact = models.CharField(_("contact person"), max_length=100, blank=True)
     phone = models.CharField(_("phone"), max_length=40, blank=True)

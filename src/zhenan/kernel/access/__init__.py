@@ -15,9 +15,8 @@ __all__ = ["AuthedRequest", "NotAllowed", "Scope", "ScopedQuerySet", "needs", "r
 
 def __getattr__(name: str) -> Any:
     """Import on first use: Django reads this package before its models may be read."""
+    if name not in __all__:
+        raise AttributeError(name)
     from zhenan.kernel.access import guards, scope
 
-    for module in (guards, scope):
-        if name in __all__ and hasattr(module, name):
-            return getattr(module, name)
-    raise AttributeError(name)
+    return getattr(guards, name) if hasattr(guards, name) else getattr(scope, name)

@@ -39,7 +39,10 @@ def require(actor: User | None, capability: str, obj: models.Model | None = None
         raise NotAllowed(actor=actor, capability=capability)
     if obj is not None:
         queryset: Any = type(obj)._default_manager.all()
-        if isinstance(queryset, ScopedQuerySet) and not queryset.visible_to(actor, capability).filter(pk=obj.pk).exists():
+        if (
+            isinstance(queryset, ScopedQuerySet)
+            and not queryset.visible_to(actor, capability).filter(pk=obj.pk).exists()
+        ):
             raise NotAllowed(actor=actor, capability=capability)
 
 

@@ -28,7 +28,9 @@ class EventQuerySet(ScopedQuerySet):
 
     def about(self, target: models.Model | str) -> EventQuerySet:
         """Events of an object, the newest first."""
-        return self.filter(targets__contains=[target if isinstance(target, str) else key_of(target)]).order_by("-at", "-id")
+        return self.filter(targets__contains=[target if isinstance(target, str) else key_of(target)]).order_by(
+            "-at", "-id"
+        )
 
 
 class Event(models.Model):

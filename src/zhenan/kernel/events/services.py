@@ -34,7 +34,20 @@ def record(
     ``targets``: the objects whose timelines show it. ``path``, ``organisations``, ``programme``: where it happened, for scopes.
     Raises ValueError for a kind that no room declared: a sentence nobody could read.
     """
-    return record_many([dict(kind=kind, targets=targets, actor=actor, at=at, data=data or {}, path=path, organisations=organisations, programme=programme)])[0]
+    return record_many(
+        [
+            dict(
+                kind=kind,
+                targets=targets,
+                actor=actor,
+                at=at,
+                data=data or {},
+                path=path,
+                organisations=organisations,
+                programme=programme,
+            )
+        ]
+    )[0]
 
 
 def record_many(rows: Sequence[dict[str, Any]]) -> list[Event]:
@@ -43,7 +56,9 @@ def record_many(rows: Sequence[dict[str, Any]]) -> list[Event]:
     events = []
     for row in rows:
         if row["kind"] not in kinds.REGISTERED:
-            raise ValueError(f"event kind {row['kind']!r} is not registered; known: {', '.join(sorted(kinds.REGISTERED))}")
+            raise ValueError(
+                f"event kind {row['kind']!r} is not registered; known: {', '.join(sorted(kinds.REGISTERED))}"
+            )
         events.append(
             Event(
                 id=new_id(),

@@ -91,8 +91,13 @@ class Hub:
 def parse(payload: str) -> Message:
     raw: dict[str, Any] = json.loads(payload)
     return Message(
-        raw["id"], raw["topic"], raw["kind"], raw["path"],
-        tuple(raw["organisations"]), raw["programme"], tuple(raw["targets"]),
+        raw["id"],
+        raw["topic"],
+        raw["kind"],
+        raw["path"],
+        tuple(raw["organisations"]),
+        raw["programme"],
+        tuple(raw["targets"]),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
@@ -62,4 +61,3 @@ ALLOWED: dict[str, tuple[str, str]] = {
     "WEBP": (".webp", "image/webp"),
     "PDF": (".pdf", "application/pdf"),
 }
-

@@ -25,7 +25,9 @@ def _visible(request: AuthedRequest, pk: UUID) -> Evidence:
 def original(request: AuthedRequest, pk: UUID) -> FileResponse:
     evidence = _visible(request, pk)
     response = FileResponse(evidence.file.open("rb"), content_type=evidence.content_type)
-    response["Content-Disposition"] = "inline" if evidence.is_image else f'attachment; filename="{evidence.pk}{evidence.suffix}"'
+    response["Content-Disposition"] = (
+        "inline" if evidence.is_image else f'attachment; filename="{evidence.pk}{evidence.suffix}"'
+    )
     response["Content-Security-Policy"] = "default-src 'none'; img-src 'self'; style-src 'unsafe-inline'; sandbox"
     response["Cache-Control"] = "private, max-age=86400"
     return response
@@ -36,4 +38,6 @@ def thumbnail(request: AuthedRequest, pk: UUID) -> HttpResponse:
     evidence = _visible(request, pk)
     if not evidence.thumbnail:
         raise Http404
-    return HttpResponse(bytes(evidence.thumbnail), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"})
+    return HttpResponse(
+        bytes(evidence.thumbnail), content_type="image/jpeg", headers={"Cache-Control": "private, max-age=86400"}
+    )

@@ -46,15 +46,27 @@ def tell(
             values = {name: str(value) for name, value in (data or {}).items()}
             wanted.append(
                 Notice(
-                    recipient=person, key=key, kind=kind, level=level, url=url, target=target, created_at=at,
-                    title=str(title).format(**values)[:300], body=str(body).format(**values),
+                    recipient=person,
+                    key=key,
+                    kind=kind,
+                    level=level,
+                    url=url,
+                    target=target,
+                    created_at=at,
+                    title=str(title).format(**values)[:300],
+                    body=str(body).format(**values),
                 )
             )
-    before = set(Notice.objects.filter(key=key, recipient__in=[n.recipient_id for n in wanted]).values_list("recipient_id", flat=True))
+    before = set(
+        Notice.objects.filter(key=key, recipient__in=[n.recipient_id for n in wanted]).values_list(
+            "recipient_id", flat=True
+        )
+    )
     Notice.objects.bulk_create(wanted, ignore_conflicts=True)
     fresh = list(
-        Notice.objects.filter(key=key, recipient__in=[n.recipient_id for n in wanted if n.recipient_id not in before])
-        .select_related("recipient")
+        Notice.objects.filter(
+            key=key, recipient__in=[n.recipient_id for n in wanted if n.recipient_id not in before]
+        ).select_related("recipient")
     )
     _queue(fresh, at)
     for notice in fresh:
@@ -112,7 +124,9 @@ def _send(delivery: Delivery) -> int:
         delivery.state, delivery.error = Delivery.State.SENT, ""
     else:
         delivery.error = "channel refused the message" if address else "channel is no longer configured"
-        delivery.state = Delivery.State.FAILED if delivery.attempts >= ATTEMPTS or not address else Delivery.State.WAITING
+        delivery.state = (
+            Delivery.State.FAILED if delivery.attempts >= ATTEMPTS or not address else Delivery.State.WAITING
+        )
         log.warning("notice not delivered", delivery=delivery.pk, channel=delivery.channel, attempts=delivery.attempts)
     delivery.changed_at = timezone.now()
     delivery.save(update_fields=["state", "error", "changed_at"])

@@ -21,5 +21,8 @@ def deliver_waiting(timestamp: int = 0) -> int:  # noqa: ARG001 - the periodic r
 
 def wake() -> None:
     """Ask the worker to send soon. Nothing to do when a run is queued already."""
-    with suppress(AlreadyEnqueued), transaction.atomic():  # the savepoint keeps a refused insert from spoiling the change
+    with (
+        suppress(AlreadyEnqueued),
+        transaction.atomic(),
+    ):  # the savepoint keeps a refused insert from spoiling the change
         deliver_waiting.defer()

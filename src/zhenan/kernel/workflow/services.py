@@ -33,8 +33,14 @@ def open_deadline(
     with transaction.atomic():
         close_deadline(key, kind=kind, at=at, met=None)
         deadline = Deadline(
-            target=key, kind=kind, owner=owner, started_at=at, due_at=max(due_at, at), path=path,
-            organisations=[o for o in organisations if o is not None], programme=programme,
+            target=key,
+            kind=kind,
+            owner=owner,
+            started_at=at,
+            due_at=max(due_at, at),
+            path=path,
+            organisations=[o for o in organisations if o is not None],
+            programme=programme,
         )
         _plan_next(deadline, after=None)
         deadline.save()
@@ -101,7 +107,11 @@ def _reach(deadline: Deadline, at: datetime) -> None:
             people,
             key=f"deadline:{deadline.pk}:{step}:{planned:%Y%m%d%H%M%S}",
             kind=f"deadline.{deadline.kind}",
-            title=title, body=body, url=url, target=deadline.target, at=at,
+            title=title,
+            body=body,
+            url=url,
+            target=deadline.target,
+            at=at,
             level=3 if step.isdigit() and int(step) < 100 else 2,
         )
         entry.told = [person.username for person in people]
