@@ -126,8 +126,9 @@ def refused(decode: Callable[..., Decoded]) -> Callable[..., Decoded]:
 class ScanSplitter:
     """Finds frames that begin with a doubled byte and say their own length.
 
-    A candidate that fails is left by one byte and the search goes on, so a good frame is found behind any garbage, even
-    behind a false start inside data. Dropped bytes come out as one BadFrame for each stretch that a failed frame claimed.
+    A candidate that fails is left by one byte and the search goes on, so a good frame is found behind any garbage,
+    even behind a false start inside data. Dropped bytes come out as one BadFrame for each stretch that a failed frame
+    claimed.
     """
 
     marker: bytes = b""

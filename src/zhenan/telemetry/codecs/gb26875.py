@@ -1,6 +1,6 @@
 """GB/T 26875.3-2011, user information transmission device to monitoring centre (protocols.md 4).
 
-Little-endian, no escaping: a frame is found by its start, its length, its end marker and its sum, never by the end alone.
+Little-endian, no escaping: a frame is found by its start, its length, its end marker and its sum.
 """
 
 import struct
@@ -175,7 +175,7 @@ _CHANNELS: Final[dict[Any, Any]] = {
     1: lambda obj: f"sys{obj['sys_type']}.{obj['sys_addr']}.status",
     2: lambda obj: f"{_system(obj)}.{obj['comp_type']}.{obj['comp_addr']}.status",
     3: lambda obj: f"{_system(obj)}.{obj['comp_type']}.{obj['comp_addr']}.a{obj['analog_type']}",
-    21: lambda obj: "status",
+    21: lambda _: "status",
 }
 
 

@@ -40,7 +40,7 @@ def write_time(time: str | datetime | None) -> bytes:
 
 
 def read_text(field: bytes) -> str | None:
-    """Text of a padded field: leading 00 and spaces off, cut at the next 00, strict GB 18030; None when it is not text."""
+    """Text of a padded field: leading 00 and spaces off, cut at the next 00, strict GB 18030; None if not text."""
     try:
         return field.lstrip(b"\0 ").split(b"\0", 1)[0].decode("gb18030").rstrip(" ")
     except UnicodeDecodeError:

@@ -34,7 +34,7 @@ NO_SENSOR: Final = frozenset({-99.0, -999.0})
 DATA_ANSWER: Final = "9014"
 NOTICE_ANSWER: Final = "9013"
 SYSTEM_EXCHANGE: Final = "91"
-UPLOADS: Final = frozenset("2011 2021 2031 2041 2051 2061 2081 3015 3019 3020".split())
+UPLOADS: Final = frozenset({"2011", "2021", "2031", "2041", "2051", "2061", "2081", "3015", "3019", "3020"})
 NOTICES: Final = frozenset({"1013"})
 
 _ANSWER_WANTED: Final = 0b01
@@ -61,7 +61,7 @@ def _crc_table() -> list[int]:
 _CRC: Final = _crc_table()
 
 
-def checksum(segment: bytes) -> int:
+def checksum(segment: bytes | bytearray) -> int:
     """CRC of HJ 212: not CRC-16/MODBUS, whose state is not squeezed to its high byte at each round."""
     crc = 0xFFFF
     table = _CRC

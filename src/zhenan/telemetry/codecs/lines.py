@@ -1,0 +1,103 @@
+"""Decoding line by line: what `zhenan decode` prints. A line is hex, text (hj212) or a JSON object holding either."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any, Final
+
+import msgspec
+
+from zhenan.telemetry.codecs import gb26875, hj212, jt808
+from zhenan.telemetry.codecs.base import CodecError, Decoded
+
+PROTOCOLS: Final = ("jt808", "gb26875", "hj212")
+MAX_LINE: Final = 1_048_576  # characters
+_ESCAPED_END = re.compile(r"(?:\\[rn])+$")
+_HEX = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[\s:,-]*)+")
+
+
+def decode_line(protocol: str, line: str) -> Decoded:
+    """Decode one message, whatever it is: {"ok": True, …} or {"ok": False, "error": …}. Never raises for any line.
+
+    Args:
+        protocol: one of PROTOCOLS.
+        line: hex digits, a text frame (hj212; a literal backslash r or n at its end counts as CR, LF), or a JSON object with
+            `hex` or `text` and, where that is not a whole frame, `level` (body, adu, segment) and `msg_id`.
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
+    try:
+        return _decode(protocol, line.lstrip("\ufeff").strip())
+    except CodecError as err:
+        return {"ok": False, "error": err.reason}
+
+
+def decode_stream(protocol: str, lines: Iterable[str]) -> Iterator[str]:
+    """A line of JSON for each line that is not blank."""
+    for line in lines:
+        if line.strip():
+            yield msgspec.json.encode(decode_line(protocol, line)).decode("utf-8")
+
+
+def _decode(protocol: str, line: str) -> Decoded:
+    if not line:
+        raise CodecError("empty")
+    if len(line) > MAX_LINE:
+        raise CodecError("too_long")
+    given = _as_object(line) if line.startswith("{") else {}
+    data = _data(protocol, given, line)
+    level = given.get("level")
+    if level is None:
+        return {"jt808": jt808.decode, "gb26875": gb26875.decode, "hj212": hj212.decode}[protocol](data)
+    if (protocol, level) == ("jt808", "body"):
+        return jt808.decode_body(_message_id(given.get("msg_id")), data, _version(given.get("version")))
+    if (protocol, level) == ("gb26875", "adu"):
+        return gb26875.decode_unit(data)
+    if (protocol, level) == ("hj212", "segment"):
+        return hj212.decode_segment(hj212.read_text(data))
+    raise CodecError("level")
+
+
+def _as_object(line: str) -> dict[str, Any]:
+    try:
+        given = msgspec.json.decode(line.encode("utf-8", "surrogatepass"))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as err:
+        raise CodecError("json") from err
+    if not isinstance(given, dict):
+        raise CodecError("json")
+    return given
+
+
+def _data(protocol: str, given: dict[str, Any], line: str) -> bytes:
+    text = given.get("text") if given else None
+    if given and not isinstance(text, str):
+        digits = given.get("hex")
+        if not isinstance(digits, str):
+            raise CodecError("no_hex_or_text")
+        return _from_hex(digits)
+    if not given and not (protocol == "hj212" and not _HEX.fullmatch(line)):
+        return _from_hex(line)
+    text = line if text is None else text
+    try:
+        return _ESCAPED_END.sub("\r\n", text).encode("utf-8")
+    except UnicodeEncodeError as err:
+        raise CodecError("utf8") from err
+
+
+def _from_hex(text: str) -> bytes:
+    if not _HEX.fullmatch(text):
+        raise CodecError("hex")
+    return bytes.fromhex(re.sub(r"^0x|[\s:,-]", "", text))
+
+
+def _message_id(value: Any) -> int:
+    try:
+        found = int(value, 16) if isinstance(value, str) else int(value)
+    except (ValueError, TypeError, OverflowError) as err:
+        raise CodecError("msg_id") from err
+    if not 0 <= found <= 0xFFFF:
+        raise CodecError("msg_id")
+    return found
+
+
+def _version(value: Any) -> int:
+    return 2019 if str(value) == "2019" else 2013
