@@ -1,0 +1,99 @@
+"""Is it well: database, broker, and how far the readers of the log are behind. For /healthz and `zhenan doctor`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import nats
+import nats.errors
+import psycopg
+from asgiref.sync import sync_to_async
+from django.db import DatabaseError, connection
+from django.http import HttpRequest, JsonResponse
+from nats.js.errors import APIError, ServiceUnavailableError
+
+from zhenan.server import config
+
+WAIT_S = 2
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at. ``ok`` None means that it does not apply here."""
+
+    name: str
+    ok: bool | None
+    detail: str
+    data: dict[str, Any] = field(default_factory=dict)
+
+
+def database() -> Finding:
+    """A query's round trip."""
+    started = time.perf_counter()
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT version()")
+            (version,) = cursor.fetchone()
+    except (DatabaseError, psycopg.Error) as err:
+        return Finding("database", False, f"no answer: {str(err).strip().splitlines()[0]}")
+    ms = round((time.perf_counter() - started) * 1000, 1)
+    short = " ".join(version.split()[:2])
+    return Finding("database", True, f"{short}, answers in {ms} ms", {"version": short, "ms": ms})
+
+
+async def broker(url: str) -> list[Finding]:
+    """NATS itself, then each consumer of its streams with the messages it has yet to take."""
+    if not url:
+        return [Finding("nats", False, "no address: NATS_URL is not set and no embedded NATS is running")]
+    try:
+        client = await nats.connect(url, connect_timeout=WAIT_S, max_reconnect_attempts=0, allow_reconnect=False)
+    except (OSError, nats.errors.Error, asyncio.TimeoutError) as err:
+        return [Finding("nats", False, f"no answer: {str(err) or type(err).__name__}")]
+    try:
+        version = f"nats-server {client.connected_server_version}"
+        found = [Finding("nats", True, version, {"version": str(client.connected_server_version)})]
+        stream_api = client.jetstream(timeout=WAIT_S)
+        for stream in await stream_api.streams_info():
+            found += await _consumers(stream_api, stream)
+        return found
+    except (nats.errors.Error, APIError, ServiceUnavailableError, asyncio.TimeoutError) as err:
+        return [Finding("nats", False, f"JetStream does not answer: {str(err) or type(err).__name__}")]
+    finally:
+        await client.close()
+
+
+async def _consumers(stream_api: Any, stream: Any) -> list[Finding]:
+    name = stream.config.name
+    if name.startswith("$MQTT"):
+        return []
+    consumers = await stream_api.consumers_info(name)
+    state = stream.state
+    kept = Finding(f"stream {name}", True, f"{state.messages} messages, {state.bytes} bytes", {"messages": state.messages, "bytes": state.bytes})
+    limit = int(os.environ.get("ZHENAN_LAG_LIMIT", "20000"))
+    return [kept, *(_lag(name, consumer, limit) for consumer in consumers)]
+
+
+def _lag(stream: str, consumer: Any, limit: int) -> Finding:
+    waiting = (consumer.num_pending or 0) + (consumer.num_ack_pending or 0)
+    detail = f"{waiting} messages behind" + ("" if waiting <= limit else f", more than {limit}")
+    data = {"pending": consumer.num_pending or 0, "unacknowledged": consumer.num_ack_pending or 0}
+    return Finding(f"lag {stream}/{consumer.name}", waiting <= limit, detail, data)
+
+
+async def healthz(request: HttpRequest) -> JsonResponse:
+    """200 when database and broker answer, else 503; lag of each reader of the log. No details to strangers."""
+    url = config.engines().nats_url
+    found = [await sync_to_async(database)(), *await broker(url)]
+    lag = {f.name.removeprefix("lag "): f.data["pending"] + f.data["unacknowledged"] for f in found if f.name.startswith("lag ")}
+    well = all(f.ok is not False for f in found if f.name in ("database", "nats"))
+    body = {
+        "status": "ok" if well else "failing",
+        "database": next(bool(f.ok) for f in found if f.name == "database"),
+        "nats": next(bool(f.ok) for f in found if f.name == "nats"),
+        "lag": lag,
+    }
+    return JsonResponse(body, status=200 if well else 503)
