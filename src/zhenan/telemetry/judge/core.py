@@ -6,7 +6,8 @@ Every kind takes O(1) a reading; `repeats` too, whatever its count and window, f
 
 State: `words`, int64, one run of words for each point; the layout of each kind stands at its step. The first word of an
 instance is NONE exactly while the instance is idle. `words_f` is the same memory as float64, for the steps that keep a value.
-`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised.
+`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised, and
+before its first reading. Integer overflow is undefined in compiled code, so no sum or difference may meet NONE.
 """
 
 from collections.abc import Callable
@@ -185,14 +186,14 @@ def _step(words, words_f, w, k, kinds, fs, ints, states, ts, value):  # type: ig
 
 @compiled()
 def judge_columns(  # type: ignore[no-untyped-def]
-    first, point, ts, value, quality, verdict, n_out, out_i, out_v,
+    first, point, ts, value, quality, verdict, counts, n_out, out_i, out_v,
     hot, last_ts, since, offset, words, words_f,
     calm_low, calm_high, calm_gap, starts, kinds, rules, places, fs, ints, states,
 ):  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
     point int32, ts int64 ms, value float64, quality uint8: the readings. verdict uint8, out_i int64 (n, 5) of
-    point, rule, kind, ts, onset, and out_v float64: what comes out. The third line is state, the fourth the table.
+    point, rule, kind, ts, onset, and out_v float64: what comes out. counts int64 (5,) by verdict, without JUDGED. The third line is state, the fourth the table.
     """
     n_points = hot.size
     room = out_v.size
@@ -200,21 +201,26 @@ def judge_columns(  # type: ignore[no-untyped-def]
         p, now, v = point[i], ts[i], value[i]
         if p < 0 or p >= n_points:
             verdict[i] = REFUSED
+            counts[REFUSED] += 1
             continue
         last, profile = last_ts[p], hot[p]
         good = quality[i] != BAD
-        if profile >= 0 and now > last and good and calm_low[profile] <= v <= calm_high[profile]:
-            # NONE wraps below zero here, so a first reading never takes this way.
-            gap = now - last
-            if 0 < gap <= calm_gap[profile]:
-                last_ts[p] = now
-                verdict[i] = JUDGED
-                continue
+        if (
+            profile >= 0
+            and good
+            and last < now <= last + calm_gap[profile]
+            and calm_low[profile] <= v <= calm_high[profile]
+        ):
+            last_ts[p] = now
+            verdict[i] = JUDGED
+            continue
         if now < MIN_TS or now > MAX_TS:
             verdict[i] = REFUSED
+            counts[REFUSED] += 1
             continue
         if now <= last:
             verdict[i] = DUPLICATE if now == last else LATE
+            counts[verdict[i]] += 1
             continue
         if profile < 0:
             profile = -1 - profile
@@ -223,6 +229,7 @@ def judge_columns(  # type: ignore[no-untyped-def]
             return i, n_out
         fit = good and np.isfinite(v)
         verdict[i] = JUDGED if fit else UNFIT
+        counts[UNFIT] += not fit
         last_ts[p] = now
         if last == NONE and since.size:
             last = since[p]

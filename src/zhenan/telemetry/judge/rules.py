@@ -89,9 +89,13 @@ class Threshold(_OneSided):
         if self.clear is None:
             return self
         if self.above is not None and self.clear > self.above:
-            raise _impossible("clear", f"with above {self.above:g} it should be at most {self.above:g}; got {self.clear:g}")
+            raise _impossible(
+                "clear", f"with above {self.above:g} it should be at most {self.above:g}; got {self.clear:g}"
+            )
         if self.below is not None and self.clear < self.below:
-            raise _impossible("clear", f"with below {self.below:g} it should be at least {self.below:g}; got {self.clear:g}")
+            raise _impossible(
+                "clear", f"with below {self.below:g} it should be at least {self.below:g}; got {self.clear:g}"
+            )
         return self
 
     @property
@@ -162,7 +166,9 @@ class Stuck(RuleBase):
     @model_validator(mode="after")
     def one_reading_is_not_stuck(self) -> Self:
         if self.count < 2 and self.for_s == 0:
-            raise _impossible("count", f"with for_s 0 every reading would be stuck; should be at least 2; got {self.count}")
+            raise _impossible(
+                "count", f"with for_s 0 every reading would be stuck; should be at least 2; got {self.count}"
+            )
         return self
 
 

@@ -1,0 +1,205 @@
+"""The judge's state as bytes: versioned, with a checksum, and taken over rule by rule when rules or points have changed.
+
+Layout: MAGIC, a BLAKE2b digest of 16 bytes over all that follows, then MessagePack of `Saved`. Arrays are little-endian.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from zhenan.telemetry.judge import core
+from zhenan.telemetry.judge.results import Counters, Transition
+from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.state import State
+from zhenan.telemetry.judge.table import I64
+
+MAGIC: Final = b"ZHENAN-JUDGE-1\n"
+_DIGEST: Final = 16
+
+
+class SnapshotFault(ValueError):
+    """The bytes are no snapshot, are damaged, or were written by another version."""
+
+
+class SavedRule(msgspec.Struct, frozen=True):
+    """A rule as far as its state is concerned. `words`: how many it has for each point."""
+
+    id: str
+    signature: str
+    kind: int
+    words: int
+    level: int
+
+
+class Saved(msgspec.Struct, frozen=True):
+    """One snapshot. `profiles`: the rule numbers of each. The bytes are arrays over the points, or over their words."""
+
+    rules: list[SavedRule]
+    profiles: list[list[int]]
+    key_text: bytes
+    key_sizes: bytes
+    hot: bytes
+    last_ts: bytes
+    since: bytes
+    words: bytes
+    counters: dict[str, int]
+
+    def keys(self) -> list[str]:
+        """The keys of the points, in order."""
+        ends = np.cumsum(np.frombuffer(self.key_sizes, "<i4"), dtype=np.int64).tolist()
+        text = self.key_text
+        return [text[a:b].decode("utf-8", "surrogatepass") for a, b in zip([0, *ends], ends, strict=False)]
+
+
+def pack(rules: Sequence[Rule], state: State, counters: Counters) -> bytes:
+    """All of it. O(points)."""
+    rows = state.table.rows
+    keys = [key.encode("utf-8", "surrogatepass") for key in state.keys]
+    saved = Saved(
+        rules=[
+            SavedRule(rule.id, rule.signature(), row.kind, row.words, rule.level)
+            for rule, row in zip(rules, rows, strict=True)
+        ],
+        profiles=[list(profile) for profile in state.table.profiles],
+        key_text=b"".join(keys),
+        key_sizes=np.array([len(key) for key in keys], dtype="<i4").tobytes(),
+        hot=state.hot.astype("<i4").tobytes(),
+        last_ts=state.last_ts.astype("<i8").tobytes(),
+        since=state.since.astype("<i8").tobytes(),
+        words=state.words.astype("<i8").tobytes(),
+        counters=asdict(counters),
+    )
+    body = msgspec.msgpack.encode(saved)
+    return MAGIC + hashlib.blake2b(body, digest_size=_DIGEST).digest() + body
+
+
+def unpack(data: bytes) -> Saved:
+    """The snapshot in `data`. Raises SnapshotFault."""
+    if not data.startswith(MAGIC):
+        raise SnapshotFault(f"should begin with {MAGIC!r}; got {bytes(data[: len(MAGIC)])!r}")
+    start = len(MAGIC) + _DIGEST
+    body = memoryview(data)[start:]
+    if hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[len(MAGIC) : start]:
+        raise SnapshotFault("the checksum does not fit: the snapshot is damaged or cut short")
+    try:
+        return msgspec.msgpack.decode(body, type=Saved)
+    except msgspec.DecodeError as err:
+        raise SnapshotFault(f"not readable by this version: {err}") from None
+
+
+class _Old(NamedTuple):
+    """The arrays of a snapshot, and where each rule's words lie within those of a point, by profile."""
+
+    hot: NDArray[np.int32]
+    profile: NDArray[np.int32]
+    last_ts: I64
+    words: I64
+    offset: I64
+    places: list[dict[int, int]]
+
+
+def carry_over(saved: Saved, rules: Sequence[Rule], state: State, *, keep_since: bool) -> list[Transition]:
+    """Move the saved state into the fresh `state`; return the clears of standing alarms that have no place there."""
+    old = _arrays(saved)
+    source = _places_of(saved.keys(), state.keys)  # for each point now, its number then, or -1
+    now = np.flatnonzero(source >= 0)
+    then = source[now]
+    numbers = {(rule.id, rule.signature()): n for n, rule in enumerate(rules)}
+    same = {
+        n: numbers[rule.id, rule.signature]
+        for n, rule in enumerate(saved.rules)
+        if (rule.id, rule.signature) in numbers
+    }
+    state.last_ts[now] = old.last_ts[then]
+    since = np.frombuffer(saved.since, "<i8")
+    if keep_since and since.size:
+        state.keep_since(now, since[then])
+    profiles = [list(profile) for profile in state.table.profiles]
+    if same == {n: n for n in range(len(rules))} and saved.profiles == profiles and _equal(source, old, state):
+        state.words[:], state.hot[:] = old.words, old.hot
+        return []
+    taken = _copy_words(old, [rule.words for rule in saved.rules], same, state, now, then)
+    return _withdrawn(saved, old, taken)
+
+
+def _equal(source: I64, old: _Old, state: State) -> bool:
+    """Whether the points are the same ones, in the same order, under the same profiles."""
+    return (
+        source.size == old.hot.size
+        and bool((source == np.arange(source.size)).all())
+        and bool((old.profile == state.profile).all())
+    )
+
+
+def _arrays(saved: Saved) -> _Old:
+    hot = np.frombuffer(saved.hot, "<i4").astype(np.int32)
+    profile = np.where(hot < 0, -1 - hot, hot).astype(np.int32)
+    widths = [[saved.rules[n].words for n in profile] for profile in saved.profiles]
+    places = [
+        dict(zip(rules, (np.cumsum(w) - w).tolist(), strict=True))
+        for rules, w in zip(saved.profiles, (np.array(w, dtype=np.int64) for w in widths), strict=True)
+    ]
+    width = np.array([sum(w) for w in widths], dtype=np.int64)[profile] if profile.size else np.empty(0, np.int64)
+    offset = np.cumsum(width) - width
+    return _Old(hot, profile, np.frombuffer(saved.last_ts, "<i8"), np.frombuffer(saved.words, "<i8"), offset, places)
+
+
+def _places_of(old_keys: list[str], keys: list[str]) -> I64:
+    if old_keys == keys:
+        return np.arange(len(keys))
+    where = {key: n for n, key in enumerate(old_keys)}
+    return np.array([where.get(key, -1) for key in keys], dtype=np.int64)
+
+
+def _copy_words(
+    old: _Old, widths: list[int], same: dict[int, int], state: State, now: I64, then: I64
+) -> set[tuple[int, int]]:
+    """Copy the words of every rule that is the same; return the (old point, old rule) pairs kept at points that are not idle.
+
+    Points that share their old and their new profile are copied together, a rule at a time.
+    """
+    kept: set[tuple[int, int]] = set()
+    profile = state.profile
+    pairs = np.stack([old.profile[then], profile[now]], axis=1) if now.size else np.empty((0, 2), np.int32)
+    kinds, group = np.unique(pairs, axis=0, return_inverse=True)
+    order = np.argsort(group, kind="stable")
+    bounds = np.searchsorted(group[order], np.arange(len(kinds) + 1))
+    for number, (was, is_) in enumerate(kinds.tolist()):
+        members = order[bounds[number] : bounds[number + 1]]
+        new_places = state.table.places_in(is_)
+        for rule, place in old.places[was].items():
+            target = new_places.get(same.get(rule, -1))
+            if target is None:
+                continue
+            span = np.arange(widths[rule])
+            state.words[(state.offset[now[members]] + target)[:, None] + span] = old.words[
+                (old.offset[then[members]] + place)[:, None] + span
+            ]
+            kept.update((int(point), rule) for point in then[members][old.hot[then[members]] < 0])
+    state.hot[now] = np.where(
+        old.hot[then] < 0, -1 - profile[now], profile[now]
+    )  # one too many marked busy does no harm
+    return kept
+
+
+def _withdrawn(saved: Saved, old: _Old, kept: set[tuple[int, int]]) -> list[Transition]:
+    """The clears of alarms standing in `old` whose (point, rule) was not kept, in order of time, point and rule."""
+    found = []
+    keys = saved.keys()
+    for point in np.flatnonzero(old.hot < 0).tolist():
+        for rule, place in old.places[int(old.profile[point])].items():
+            start = old.offset[point] + place
+            onset = int(old.words[start])
+            pending = saved.rules[rule].kind <= core.STATE and old.words[start + 1] == core.NONE
+            if onset == core.NONE or pending or (point, rule) in kept:
+                continue
+            ts = max(int(old.last_ts[point]), onset)
+            found.append(
+                Transition(keys[point], saved.rules[rule].id, "clear", ts, onset, float("nan"), saved.rules[rule].level)
+            )
+    return sorted(found, key=lambda t: (t.ts, t.point, t.rule))
