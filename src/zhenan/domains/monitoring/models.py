@@ -1,0 +1,206 @@
+"""Devices, their points, and alarms with what was done about them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Self
+
+import pghistory
+from django.contrib.postgres.indexes import GinIndex
+from django.db import models
+from django.db.models import F, Q
+from django.utils.translation import gettext_lazy as _
+
+from zhenan.kernel.access.scope import ScopedQuerySet
+
+
+class DeviceQuerySet(ScopedQuerySet):
+    scope_capability = "alarm.view"
+    scope_path = "subject__division__path"
+    scope_organisations = ("subject__organisation_id", "subject__viewers__contains")
+    scope_programme = "programme"
+
+    def active(self) -> Self:
+        return self.filter(active=True)
+
+
+class Device(models.Model):
+    """Something that reports readings. ``key`` is its identity on the wire, unique within the protocol."""
+
+    class Protocol(models.TextChoices):
+        GB26875 = "gb26875", "GB/T 26875.3"
+        MQTT_JSON = "mqtt_json", "MQTT JSON"
+        JT808 = "jt808", "JT/T 808"
+        HJ212 = "hj212", "HJ 212"
+
+    protocol = models.CharField(_("protocol"), max_length=20, choices=Protocol)
+    key = models.CharField(_("device identity"), max_length=64)
+    model = models.CharField(_("model"), max_length=80)  # a pack's device model
+    programme = models.CharField(_("programme"), max_length=60)
+    subject = models.ForeignKey("register.Subject", models.PROTECT, related_name="devices")
+    name = models.CharField(_("name"), max_length=200)
+    active = models.BooleanField(_("active"), default=True)
+    installed_on = models.DateField(_("installed on"), null=True, blank=True)
+    replace_by = models.DateField(_("replace by"), null=True, blank=True)
+    last_seen_at = models.DateTimeField(_("last seen"), null=True, blank=True)
+    online = models.BooleanField(_("online"), default=False)
+    attributes = models.JSONField(default=dict, blank=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+    objects = DeviceQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["programme", "key"]
+        verbose_name = _("device")
+        constraints = [models.UniqueConstraint(name="device_key_once_per_protocol", fields=["protocol", "key"])]
+        indexes = [
+            models.Index(name="device_subject", fields=["subject"]),
+            models.Index(name="device_programme", fields=["programme", "active", "online"]),
+            models.Index(name="device_last_seen", fields=["last_seen_at"]),
+            GinIndex(name="device_key_trgm", fields=["key"], opclasses=["gin_trgm_ops"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key})"
+
+
+class Point(models.Model):
+    """One measure of one device: what a reading is a reading of. Its id (int32) is what the readings log carries.
+
+    ``value = raw · scale + offset``; where ``bit`` is set, the value is that bit (0 or 1) of the raw status word.
+    """
+
+    id = models.AutoField(primary_key=True)
+    device = models.ForeignKey(Device, models.PROTECT, related_name="points")
+    channel = models.CharField(_("channel"), max_length=80)
+    measure = models.CharField(_("measure"), max_length=60)
+    unit = models.CharField(_("unit"), max_length=20, blank=True)
+    scale = models.FloatField(default=1.0)
+    offset = models.FloatField(default=0.0)
+    bit = models.PositiveSmallIntegerField(null=True, blank=True)
+    last_value = models.FloatField(null=True, blank=True)
+    last_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["id"]
+        verbose_name = _("point")
+        constraints = [models.UniqueConstraint(name="point_once_per_device", fields=["device", "channel", "measure"])]
+
+    def __str__(self) -> str:
+        return f"{self.device_id}.{self.measure}"
+
+
+class AlarmQuerySet(ScopedQuerySet):
+    scope_capability = "alarm.view"
+    scope_path = "subject__division__path"
+    scope_organisations = ("subject__organisation_id", "subject__viewers__contains")
+    scope_programme = "programme"
+
+    def open(self) -> Self:
+        return self.exclude(state=Alarm.State.CLOSED)
+
+    def unanswered(self, at: datetime) -> Self:
+        """Raised, not acknowledged, past the response time."""
+        return self.filter(state=Alarm.State.RAISED, respond_by__lt=at)
+
+
+@pghistory.track()
+class Alarm(models.Model):
+    """One episode of one rule at one point. ``id`` is derived from (point, rule, onset): writing it again changes nothing.
+
+    ``state`` is what people did about it; ``cleared_at`` is when the readings went back. Both are needed to close.
+    """
+
+    class State(models.TextChoices):
+        RAISED = "raised", _("Raised")
+        ACKNOWLEDGED = "acknowledged", _("Acknowledged")
+        DISPATCHED = "dispatched", _("Dispatched")
+        ON_SCENE = "on_scene", _("On the scene")
+        JUDGED = "judged", _("Cause judged")
+        CLOSED = "closed", _("Closed")
+
+    class Cause(models.TextChoices):
+        REAL = "real", _("True alarm")
+        FALSE = "false", _("False alarm")
+        TEST = "test", _("Test")
+        FAULT = "fault", _("Device fault")
+
+    id = models.UUIDField(primary_key=True)
+    point = models.ForeignKey(Point, models.PROTECT, related_name="alarms")
+    device = models.ForeignKey(Device, models.PROTECT, related_name="alarms")
+    subject = models.ForeignKey("register.Subject", models.PROTECT, related_name="alarms")
+    programme = models.CharField(_("programme"), max_length=60)
+    rule = models.CharField(_("rule"), max_length=120)  # a pack's alarm rule
+    rule_spec: Any = models.JSONField(default=dict)  # the rule as it stood: threshold, durations, source
+    measure = models.CharField(_("measure"), max_length=60)
+    level = models.PositiveSmallIntegerField(_("level"))
+    value = models.FloatField(_("value"), null=True)
+    onset = models.DateTimeField(_("onset"))
+    raised_at = models.DateTimeField(_("raised at"))
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    cleared_at = models.DateTimeField(_("cleared at"), null=True)
+    respond_by = models.DateTimeField(_("respond by"))
+    state = models.CharField(_("state"), max_length=14, choices=State, default=State.RAISED)
+    cause = models.CharField(_("cause"), max_length=10, choices=Cause, blank=True)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    assigned_to = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="alarms_assigned")
+    assigned_at = models.DateTimeField(null=True)
+    arrived_at = models.DateTimeField(null=True)
+    arrived_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    judged_at = models.DateTimeField(null=True)
+    judged_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    closed_at = models.DateTimeField(null=True)
+    closed_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    hazard = models.ForeignKey("hazards.Hazard", models.PROTECT, null=True, related_name="alarms")
+    note = models.TextField(_("note"), blank=True)
+    objects = AlarmQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-raised_at", "-id"]
+        verbose_name = _("alarm")
+        constraints = [
+            models.CheckConstraint(name="alarm_level_1_to_4", condition=Q(level__range=(1, 4))),
+            models.CheckConstraint(name="alarm_closed_iff_time", condition=Q(state="closed") ^ Q(closed_at=None)),
+            models.CheckConstraint(
+                name="alarm_judged_has_cause", condition=~Q(state__in=["judged", "closed"]) | ~Q(cause="")
+            ),
+            models.CheckConstraint(name="alarm_onset_before_raise", condition=Q(onset__lte=F("raised_at"))),
+        ]
+        indexes = [
+            models.Index(name="alarm_open", fields=["level", "-raised_at"], condition=~Q(state="closed")),
+            models.Index(name="alarm_subject", fields=["subject", "-raised_at"]),
+            models.Index(name="alarm_raised", fields=["-raised_at", "-id"]),
+            models.Index(name="alarm_programme", fields=["programme", "-raised_at"]),
+            models.Index(name="alarm_assigned", fields=["assigned_to"], condition=~Q(state="closed")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.raised_at:%Y-%m-%d %H:%M:%S}"
+
+
+class QuarantinedFrame(models.Model):
+    """What came and could not be taken: an unknown device's frame, a malformed one, a reading from the future.
+
+    ``sequence`` is its place in the quarantine log, so that writing it twice changes nothing. Kept bounded.
+    """
+
+    sequence = models.BigIntegerField(primary_key=True)
+    reason = models.CharField(_("reason"), max_length=40)
+    protocol = models.CharField(_("protocol"), max_length=20)
+    device_key = models.CharField(_("device identity"), max_length=64, blank=True)
+    peer = models.CharField(_("from"), max_length=80, blank=True)
+    received_at = models.DateTimeField(_("received"))
+    raw = models.BinaryField()
+    decoded: Any = models.JSONField(null=True)
+    detail = models.CharField(_("detail"), max_length=300, blank=True)
+    count = models.PositiveIntegerField(default=1)
+
+    class Meta:
+        ordering = ["-sequence"]
+        indexes = [
+            models.Index(name="quarantine_reason", fields=["reason", "-sequence"]),
+            models.Index(name="quarantine_device", fields=["protocol", "device_key"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.protocol} {self.reason} {self.device_key}"
