@@ -1,12 +1,13 @@
 """The compiled loop of the judge. Nothing here knows of rules files or names: only arrays.
 
-Cost per reading is O(1) in the number of points and of readings before it, and O(rules of the point) at most. A reading of
-a quiet point that lies inside the calm range of its profile touches no rule at all: two look-ups and three comparisons.
-Every kind takes O(1) a reading; `repeats` too, whatever its count and window, for it looks only at the oldest of its ring.
+Cost per reading is O(1) in the number of points and of readings before it, and at most O(rules of the point). A reading
+of a quiet point inside the calm range of its profile touches no rule at all: two look-ups and five comparisons. Every kind
+takes O(1) a reading; `repeats` too, whatever its count and window, for it looks only at the oldest of its ring. A `state`
+rule compares with each state of its list.
 
 State: `words`, int64, one run of words for each point; the layout of each kind stands at its step. The first word of an
-instance is NONE exactly while the instance is idle. `words_f` is the same memory as float64, for the steps that keep a value.
-`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised, and
+instance is NONE exactly while the instance is idle. `words_f` is the same memory as float64, for steps that keep a value.
+`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised and
 before its first reading. Integer overflow is undefined in compiled code, so no sum or difference may meet NONE.
 """
 
@@ -47,9 +48,9 @@ def compiled(**options: Any) -> Callable[[F], F]:
 
     def wrap(function: F) -> F:
         try:
-            return njit(nogil=True, error_model="numpy", cache=True, **options)(function)  # type: ignore[no-any-return]
+            return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
         except RuntimeError:  # numba's "no locator available": a read-only install and no home folder
-            return njit(nogil=True, error_model="numpy", **options)(function)  # type: ignore[no-any-return]
+            return njit(nogil=True, error_model="numpy", **options)(function)
 
     return wrap
 
@@ -148,10 +149,10 @@ def _step_stuck(words, words_f, w, ts, value, eps, for_ms, count):  # type: igno
 @compiled(forceinline=True)
 def _in_state(value, states, start, end):  # type: ignore[no-untyped-def]
     whole = np.trunc(value)
+    found = False
     for place in range(start, end):
-        if states[place] == whole:
-            return True
-    return False
+        found |= states[place] == whole
+    return found
 
 
 @compiled(forceinline=True)
@@ -192,8 +193,9 @@ def judge_columns(  # type: ignore[no-untyped-def]
 ):  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
-    point int32, ts int64 ms, value float64, quality uint8: the readings. verdict uint8, out_i int64 (n, 5) of
-    point, rule, kind, ts, onset, and out_v float64: what comes out. counts int64 (5,) by verdict, without JUDGED. The third line is state, the fourth the table.
+    In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (5,) by
+    verdict without JUDGED, out_i int64 (room, 5) of point, rule, kind, ts, onset, and out_v float64 (room,).
+    From hot to words_f: the state, changed in place. From calm_low on: the table.
     """
     n_points = hot.size
     room = out_v.size
@@ -257,7 +259,7 @@ def judge_columns(  # type: ignore[no-untyped-def]
 def advance_clock(  # type: ignore[no-untyped-def]
     first, now, n_out, out_i, out_v, hot, last_ts, since, offset, words, calm_gap, starts, kinds, rules, places, ints
 ):
-    """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points), once a call."""
+    """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points)."""
     room = out_v.size
     for p in range(first, hot.size):
         last, profile = last_ts[p], hot[p]

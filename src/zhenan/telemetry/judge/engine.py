@@ -27,9 +27,9 @@ _SCRATCH: Final = 16_384  # transitions the loop may write before it hands them 
 class Judge:
     """Judges readings of `points` by `rules`, with the meaning of the alarm rules. For one thread at a time.
 
-    A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at` (int64 ms,
-    one a point, core.NONE for unknown) is where a point's silence begins to count before its first reading; without it such a
-    point never falls silent. `withdrawn`: after `restore`, the clears of alarms whose rule or point is no more.
+    A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at` (int64
+    ms, one a point, core.NONE for unknown) is where a point's silence begins to count before its first reading; without
+    it such a point never falls silent. `withdrawn`: after `restore`, the clears of alarms whose rule or point is no more.
     """
 
     def __init__(
@@ -129,9 +129,10 @@ class Judge:
     ) -> Self:
         """Take a snapshot up again, perhaps under other rules and points (None: the points it was made with).
 
-        A rule that still has its id and its parameters keeps its state on every point it still looks at. A new or a changed
-        rule starts afresh there. Where a changed or removed rule, or a removed point, had an alarm standing, `withdrawn` has
-        its clear (ts: the point's last reading, or the onset where that is later; value NaN), lest it stand for ever.
+        A rule that still has its id and its parameters keeps its state on every point it still looks at. A new or a
+        changed rule starts afresh there. Where a changed or removed rule, or a removed point, had an alarm standing,
+        `withdrawn` has its clear (ts: the point's last reading, or the onset where that is later; value NaN), lest it
+        stand for ever. The last time of a point stays its own, whatever becomes of its rules.
         Without `registered_at` that of the snapshot holds. Raises snapshot.SnapshotFault when it cannot be used.
         """
         saved: Saved = unpack(data)

@@ -46,7 +46,7 @@ class Transition(NamedTuple):
 
 @dataclass(frozen=True)
 class Transitions:
-    """Transitions side by side, shape (n,), in the order they were found. `rule` numbers the rules as they were given."""
+    """Transitions side by side, shape (n,), in the order found. `rule`: place among the rules as they were given."""
 
     point: NDArray[np.int32]
     rule: NDArray[np.int32]
@@ -90,7 +90,10 @@ class JudgeResult:
 
 @dataclass
 class Counters:
-    """What a judge has done since it began, over snapshots too. readings = judged + late + duplicate + unfit + refused."""
+    """What a judge has done since it began, over snapshots too.
+
+    readings = judged + late + duplicate + unfit + refused; a reading both late (or duplicate) and unfit counts as late.
+    """
 
     readings: int = 0
     judged: int = 0

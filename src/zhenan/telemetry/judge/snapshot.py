@@ -1,11 +1,12 @@
-"""The judge's state as bytes: versioned, with a checksum, and taken over rule by rule when rules or points have changed.
+"""The judge's state as bytes: versioned, with a checksum, taken over rule by rule when rules or points have changed.
 
-Layout: MAGIC, a BLAKE2b digest of 16 bytes over all that follows, then MessagePack of `Saved`. Arrays are little-endian.
+Layout: MAGIC, a BLAKE2b digest of 16 bytes over all that follows, then MessagePack of `Saved`; arrays little-endian.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from math import nan
 from typing import Final, NamedTuple
 
 import msgspec
@@ -101,6 +102,7 @@ class _Old(NamedTuple):
     words: I64
     offset: I64
     places: list[dict[int, int]]
+    widths: list[int]  # words of each rule
 
 
 def carry_over(saved: Saved, rules: Sequence[Rule], state: State, *, keep_since: bool) -> list[Transition]:
@@ -123,8 +125,8 @@ def carry_over(saved: Saved, rules: Sequence[Rule], state: State, *, keep_since:
     if same == {n: n for n in range(len(rules))} and saved.profiles == profiles and _equal(source, old, state):
         state.words[:], state.hot[:] = old.words, old.hot
         return []
-    taken = _copy_words(old, [rule.words for rule in saved.rules], same, state, now, then)
-    return _withdrawn(saved, old, taken)
+    _copy_words(old, same, state, now, then)
+    return _withdrawn(saved, old, same, state, source)
 
 
 def _equal(source: I64, old: _Old, state: State) -> bool:
@@ -146,7 +148,8 @@ def _arrays(saved: Saved) -> _Old:
     ]
     width = np.array([sum(w) for w in widths], dtype=np.int64)[profile] if profile.size else np.empty(0, np.int64)
     offset = np.cumsum(width) - width
-    return _Old(hot, profile, np.frombuffer(saved.last_ts, "<i8"), np.frombuffer(saved.words, "<i8"), offset, places)
+    last_ts, words = np.frombuffer(saved.last_ts, "<i8"), np.frombuffer(saved.words, "<i8")
+    return _Old(hot, profile, last_ts, words, offset, places, [rule.words for rule in saved.rules])
 
 
 def _places_of(old_keys: list[str], keys: list[str]) -> I64:
@@ -156,50 +159,52 @@ def _places_of(old_keys: list[str], keys: list[str]) -> I64:
     return np.array([where.get(key, -1) for key in keys], dtype=np.int64)
 
 
-def _copy_words(
-    old: _Old, widths: list[int], same: dict[int, int], state: State, now: I64, then: I64
-) -> set[tuple[int, int]]:
-    """Copy the words of every rule that is the same; return the (old point, old rule) pairs kept at points that are not idle.
+def _groups(codes: NDArray[np.int32]) -> Iterator[tuple[list[int], I64]]:
+    """Each different row of `codes` (n, width) with the numbers of the rows equal to it. O(n log n) in all."""
+    if not codes.shape[0]:
+        return
+    different, group = np.unique(codes, axis=0, return_inverse=True)
+    order = np.argsort(group.ravel(), kind="stable")
+    bounds = np.searchsorted(group.ravel()[order], np.arange(len(different) + 1))
+    for number, code in enumerate(different.tolist()):
+        yield code, order[bounds[number] : bounds[number + 1]]
 
-    Points that share their old and their new profile are copied together, a rule at a time.
-    """
-    kept: set[tuple[int, int]] = set()
+
+def _copy_words(old: _Old, same: dict[int, int], state: State, now: I64, then: I64) -> None:
+    """Copy the words of every rule that is the same, for points that share their old and new profile together."""
     profile = state.profile
-    pairs = np.stack([old.profile[then], profile[now]], axis=1) if now.size else np.empty((0, 2), np.int32)
-    kinds, group = np.unique(pairs, axis=0, return_inverse=True)
-    order = np.argsort(group, kind="stable")
-    bounds = np.searchsorted(group[order], np.arange(len(kinds) + 1))
-    for number, (was, is_) in enumerate(kinds.tolist()):
-        members = order[bounds[number] : bounds[number + 1]]
-        new_places = state.table.places_in(is_)
+    for (was, becomes), members in _groups(np.stack([old.profile[then], profile[now]], axis=1)):
+        target = state.offset[now[members]]
+        source = old.offset[then[members]]
+        new_places = state.table.places_in(becomes)
         for rule, place in old.places[was].items():
-            target = new_places.get(same.get(rule, -1))
-            if target is None:
-                continue
-            span = np.arange(widths[rule])
-            state.words[(state.offset[now[members]] + target)[:, None] + span] = old.words[
-                (old.offset[then[members]] + place)[:, None] + span
-            ]
-            kept.update((int(point), rule) for point in then[members][old.hot[then[members]] < 0])
-    state.hot[now] = np.where(
-        old.hot[then] < 0, -1 - profile[now], profile[now]
-    )  # one too many marked busy does no harm
-    return kept
+            if same.get(rule) in new_places:
+                span = np.arange(old.widths[rule])
+                words = old.words[(source + place)[:, None] + span]
+                state.words[(target + new_places[same[rule]])[:, None] + span] = words
+    # A busy point whose busy rule is gone is still marked busy; the loop finds out at its next reading.
+    state.hot[now] = np.where(old.hot[then] < 0, -1 - profile[now], profile[now])
 
 
-def _withdrawn(saved: Saved, old: _Old, kept: set[tuple[int, int]]) -> list[Transition]:
-    """The clears of alarms standing in `old` whose (point, rule) was not kept, in order of time, point and rule."""
-    found = []
+def _withdrawn(saved: Saved, old: _Old, same: dict[int, int], state: State, source: I64) -> list[Transition]:
+    """The clears of alarms standing in `old` that have no place in `state`, in order of time, point and rule."""
+    found: list[Transition] = []
     keys = saved.keys()
-    for point in np.flatnonzero(old.hot < 0).tolist():
-        for rule, place in old.places[int(old.profile[point])].items():
-            start = old.offset[point] + place
-            onset = int(old.words[start])
-            pending = saved.rules[rule].kind <= core.STATE and old.words[start + 1] == core.NONE
-            if onset == core.NONE or pending or (point, rule) in kept:
+    becomes = np.full(old.profile.size, -1, dtype=np.int32)  # the new profile of each old point, -1 where it is gone
+    becomes[source[source >= 0]] = state.profile[source >= 0]
+    for (was, now), members in _groups(np.stack([old.profile, becomes], axis=1)):
+        new_places = state.table.places_in(now) if now >= 0 else {}
+        for rule, place in old.places[was].items():
+            if same.get(rule) in new_places:
                 continue
-            ts = max(int(old.last_ts[point]), onset)
-            found.append(
-                Transition(keys[point], saved.rules[rule].id, "clear", ts, onset, float("nan"), saved.rules[rule].level)
-            )
+            start = old.offset[members] + place
+            onset = old.words[start]
+            standing = onset != core.NONE
+            if saved.rules[rule].kind <= core.STATE:
+                standing &= old.words[start + 1] != core.NONE
+            for point, began in zip(members[standing].tolist(), onset[standing].tolist(), strict=True):
+                ts = max(int(old.last_ts[point]), began)
+                found.append(
+                    Transition(keys[point], saved.rules[rule].id, "clear", ts, began, nan, saved.rules[rule].level)
+                )
     return sorted(found, key=lambda t: (t.ts, t.point, t.rule))

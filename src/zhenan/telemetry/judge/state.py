@@ -33,7 +33,7 @@ def _are_times(times: NDArray[Any]) -> bool:
 
 
 class State:
-    """State of the points of one judge; the layout of `words` is told in core.py. `since` is empty where nobody asked for it."""
+    """State of the points of one judge; core.py tells the layout of `words`. `since` is empty unless asked for."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -76,7 +76,7 @@ class State:
         return sum(a.nbytes for a in (self.hot, self.last_ts, self.offset, self.since, self.words))
 
     def add(self, keys: Sequence[str], registered_at: NDArray[np.int64] | None) -> None:
-        """More points, idle. Raises ValueError, and then adds none, where a key is known or `registered_at` is too short."""
+        """More points, idle. Raises ValueError, and then adds none, where a key is known or a time is missing or odd."""
         new = dict.fromkeys(keys)
         if len(new) != len(keys) or not self.index.keys().isdisjoint(new):
             seen: set[str] = set()

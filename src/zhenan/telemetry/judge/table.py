@@ -1,6 +1,6 @@
 """Rules and points turned into arrays.
 
-Points under the same rules share a *profile*: a row list into the columns below, so a rule costs nothing per point but its
+Points under the same rules share a *profile*, a run of rows in the columns below: a rule costs a point nothing but its
 state. Columns of `fs` (float64) and `ints` (int64), a row for each rule of each profile:
 
 | kind | fs | ints |
@@ -12,8 +12,8 @@ state. Columns of `fs` (float64) and `ints` (int64), a row for each rule of each
 | SILENCE | | after ms |
 | STUCK | eps | for ms, -, count |
 
-State per point: 12 bytes, 8 for where its words start, and 8 for each word: 16 bytes for a threshold, band or state, 24 for a
-rate, 32 for a stuck, 8 for a silence, 16 + 8·count for a repeats. Three thresholds with a silence: 76 bytes.
+State per point: 20 bytes, and for each rule 16 bytes (threshold, band, state), 24 (rate), 32 (stuck), 8 (silence), or
+16 + 8·count (repeats). Three thresholds take 68 bytes.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,7 +37,7 @@ _MAX_CALM_GAP_MS: Final = 30 * 86_400_000  # a longer step in time is looked at 
 
 @dataclass(frozen=True)
 class Row:
-    """One rule as numbers, and the readings that leave it idle: those within calm_low..calm_high after at most calm_gap."""
+    """One rule as numbers. Idle, it stays so at a reading within calm_low..calm_high at most calm_gap after the last."""
 
     kind: int
     fs: tuple[float, ...]
@@ -152,7 +152,7 @@ class Table:
         return self.profiles.setdefault(rules, len(self.profiles))
 
     def _build(self) -> None:
-        """Lay out every profile: starts (n_profiles + 1), then one row a rule of a profile, in the order of the file."""
+        """Lay out every profile: starts (n_profiles + 1), then a row for each rule of each, in the order of the file."""
         members = list(self.profiles)
         flat = [number for rules in members for number in rules]
         self.starts: I64 = np.cumsum([0, *(len(rules) for rules in members)], dtype=np.int64)

@@ -1,4 +1,4 @@
-"""The alarm rules read out sentence by sentence: slow, plain Python, nothing shared with the compiled judge but the models.
+"""The alarm rules read out sentence by sentence: slow, plain Python; shares only the models with the compiled judge.
 
 Every judgement is made anew from the whole list of judged readings of the point, so there is no state to get wrong.
 """

@@ -15,7 +15,7 @@ VERDICTS = {core.JUDGED: "judged", core.LATE: "late", core.DUPLICATE: "duplicate
 
 def columns(readings, point=0):
     """ "0:10 1:25" or "0:10! (bad quality)" as columns of one point."""
-    rows = [item.rstrip("!").split(":") + [item.endswith("!")] for item in readings.split()]
+    rows = [[*item.rstrip("!").split(":"), item.endswith("!")] for item in readings.split()]
     return Columns(
         np.full(len(rows), point, dtype=np.int32),
         np.array([round(float(row[0]) * 1000) for row in rows], dtype=np.int64),
