@@ -1,0 +1,83 @@
+// The live feed: elements with data-live="topic other" (or "*") get a "live" event when a topic moves; htmx elements
+// then ask for themselves again (hx-trigger="live"). The connection exists only while the page is seen and listens.
+(() => {
+  "use strict";
+  const url = document.body.dataset.stream;
+  const EVERY_MS = 1500; // an element asks at most this often
+  const LOST_AFTER_MS = 40000; // the server beats every 15 s
+  const asked = new WeakMap();
+  let source = null;
+  let last = 0;
+  let wasLost = false;
+
+  function refresh(element) {
+    const state = asked.get(element) || { at: 0, timer: 0 };
+    asked.set(element, state);
+    if (state.timer) return;
+    const wait = Math.max(0, state.at + EVERY_MS - Date.now());
+    state.timer = window.setTimeout(() => {
+      state.timer = 0;
+      state.at = Date.now();
+      if (element.isConnected) element.dispatchEvent(new CustomEvent("live"));
+    }, wait);
+  }
+  function spread(topic) {
+    document.querySelectorAll("[data-live]").forEach((element) => {
+      const topics = element.dataset.live.split(/\s+/);
+      if (topic === "*" || topics.includes("*") || topics.includes(topic)) refresh(element);
+    });
+  }
+  function show(live) {
+    document.querySelectorAll("[data-feed-state]").forEach((box) => {
+      box.hidden = false;
+      box.classList.toggle("is-live", live);
+      const text = box.querySelector("[data-feed-text]");
+      text.textContent = live ? text.dataset.liveText : text.dataset.lostText;
+    });
+    document.body.classList.toggle("feed-lost", !live);
+    if (live && wasLost) spread("*");
+    wasLost = !live;
+  }
+  function beat() {
+    last = Date.now();
+    show(true);
+    document.querySelectorAll("[data-feed-clock]").forEach((clock) => {
+      clock.textContent = new Date().toLocaleTimeString("zh-CN", { hour12: false });
+    });
+  }
+  function open() {
+    if (source || !url || !document.querySelector("[data-live]")) return;
+    source = new EventSource(url);
+    last = Date.now();
+    source.addEventListener("open", beat);
+    source.addEventListener("beat", beat);
+    source.addEventListener("change", (event) => {
+      beat();
+      spread(JSON.parse(event.data).topic);
+    });
+    source.addEventListener("error", () => {
+      if (source && source.readyState === EventSource.CLOSED) {
+        close();
+        window.setTimeout(open, 5000);
+      }
+      if (Date.now() - last > 3000) show(false);
+    });
+  }
+  function close() {
+    if (source) source.close();
+    source = null;
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) close();
+    else if (!source) { open(); spread("*"); }
+  });
+  window.addEventListener("pagehide", close);
+  window.setInterval(() => {
+    if (source && Date.now() - last > LOST_AFTER_MS) {
+      show(false);
+      close();
+      open();
+    }
+  }, 5000);
+  open();
+})();
