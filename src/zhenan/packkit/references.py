@@ -204,10 +204,10 @@ def _duty(one: Duty, known: Known) -> Found:
             yield ("subject_types", i), text
     if text := known.source(one.source):
         yield ("source",), text
-    places = [("levels", i, e.checklist) for i, e in enumerate(one.levels)]
+    places: list[tuple[str, int, str | None]] = [("levels", i, e.checklist) for i, e in enumerate(one.levels)]
     places += [("tasks", i, e.checklist) for i, e in enumerate(one.tasks)]
-    for key, i, code in places:
-        if code and (text := known.missing(code, known.checklists, "checklists.yaml", "checklist")):
+    for key, i, checklist in places:
+        if checklist and (text := known.missing(checklist, known.checklists, "checklists.yaml", "checklist")):
             yield (key, i, "checklist"), text
     levels = [entry.level for entry in one.levels]
     for i, task in enumerate(one.tasks):

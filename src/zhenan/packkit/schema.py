@@ -164,7 +164,7 @@ class Channel(Model):
     ``states`` turns a JSON text into a state's number. A value outside ``range`` is unfit (quality bad), never judged.
     """
 
-    channel: str = Field(pattern=r"^[A-Za-z0-9_*]+(\.[A-Za-z0-9_*]+)*$", max_length=64)
+    channel: str = Field(pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$", max_length=64)
     measure: MeasureCode | None = None
     unit: UnitCode | None = None
     scale: float = 1.0

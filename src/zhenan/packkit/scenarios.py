@@ -1,0 +1,89 @@
+"""Run a pack's scenarios: readings in, alarms out, through the real judge; answers in, hazards out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from zhenan.packkit.checks import hazards_from
+from zhenan.packkit.judging import compiled
+from zhenan.packkit.loader import LoadedPack
+from zhenan.packkit.registry import Registry, from_packs
+from zhenan.packkit.schema_scenarios import Scenario
+from zhenan.telemetry.judge.engine import Judge
+from zhenan.telemetry.judge.results import Columns, Transition
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a scenario gave. ``faults``: how it differs from what was expected; empty when it holds."""
+
+    scenario: Scenario
+    transitions: tuple[Transition, ...]
+    faults: tuple[str, ...]
+
+
+def run(scenario: Scenario, registry: Registry) -> Outcome:
+    """Play one scenario against the registry's rules and checklists."""
+    if scenario.checklist is not None:
+        return _check(scenario, registry)
+    return _judge(scenario, registry)
+
+
+def _check(scenario: Scenario, registry: Registry) -> Outcome:
+    found = hazards_from(registry.checklist(str(scenario.checklist)), scenario.answers)
+    came = sorted((h.item, h.severity) for h in found)
+    wanted = sorted((h.item, h.severity) for h in scenario.hazards)
+    faults = [] if came == wanted else [f"hazards: came {_pairs(came)}; want {_pairs(wanted)}"]
+    return Outcome(scenario, (), tuple(faults))
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
+    return ", ".join(f"{item} ({severity})" for item, severity in pairs) or "none"
+
+
+def _judge(scenario: Scenario, registry: Registry) -> Outcome:
+    rules = registry.rules_for(str(scenario.model), str(scenario.measure))
+    judge = Judge(compiled([rule.judge_rule() for rule in rules]), ["point"])
+    ts = np.array([round(second * 1000) for second, _ in scenario.readings], dtype=np.int64)
+    value = np.array([number for _, number in scenario.readings], dtype=np.float64)
+    columns = Columns(np.zeros(ts.size, dtype=np.int32), ts, value, np.zeros(ts.size, dtype=np.uint8))
+    found = list(judge.records(judge.judge(columns).transitions))
+    end = max(scenario.until_s or 0.0, float(ts.max()) / 1000)
+    found += judge.records(judge.advance(round(end * 1000)))
+    onsets = {(a.rule, a.kind, a.at_s) for a in scenario.alarms if a.onset_s is not None}
+    wanted = sorted(_line(a.rule, a.kind, a.at_s, a.onset_s) for a in scenario.alarms)
+    came = sorted(
+        _line(t.rule, t.kind, t.ts / 1000, t.onset / 1000 if (t.rule, t.kind, t.ts / 1000) in onsets else None)
+        for t in found
+    )
+    missing = [f"did not come: {line}" for line in wanted if line not in came]
+    extra = [f"came, but is not expected: {line}" for line in came if line not in wanted]
+    return Outcome(scenario, tuple(found), tuple(missing + extra))
+
+
+def _line(rule: str, kind: str, at_s: float, onset_s: float | None) -> str:
+    onset = "" if onset_s is None else f", onset {onset_s:g} s"
+    return f"{rule} {kind} at {at_s:g} s{onset}"
+
+
+def faults_of_scenarios(pack: LoadedPack, others: Mapping[str, LoadedPack] | None = None) -> list[str]:
+    """Every scenario that does not hold, and every alarm rule without a scenario that raises and one that clears it."""
+    registry = from_packs([*(others or {}).values(), pack])
+    faults: list[str] = []
+    seen: set[tuple[str, str]] = set()
+    for scenario in pack.scenarios:
+        outcome = run(scenario, registry)
+        seen |= {(t.rule, t.kind) for t in outcome.transitions}
+        faults += [f"{pack.code}: scenario {scenario.code}: {fault}" for fault in outcome.faults]
+    for rule in pack.alarm_rules:
+        for kind in ("raise", "clear"):
+            if (rule.code, kind) not in seen:
+                faults.append(f"{pack.code}: alarm rule {rule.code}: no scenario with a {kind}")
+    failed = {item for s in pack.scenarios if s.checklist for item in ((s.checklist, h.item) for h in s.hazards)}
+    for checklist in pack.checklists:
+        if not any(code == checklist.code for code, _ in failed):
+            faults.append(f"{pack.code}: checklist {checklist.code}: no scenario in which an item fails")
+    return faults
