@@ -46,6 +46,7 @@ class Device(models.Model):
     online = models.BooleanField(_("online"), default=False)
     attributes = models.JSONField(default=dict, blank=True)
     created_at = models.DateTimeField(auto_now_add=True)
+    changed_at = models.DateTimeField(auto_now=True)  # moves with its points too: the gateway asks what changed
     objects = DeviceQuerySet.as_manager()
 
     class Meta:
@@ -56,6 +57,7 @@ class Device(models.Model):
             models.Index(name="device_subject", fields=["subject"]),
             models.Index(name="device_programme", fields=["programme", "active", "online"]),
             models.Index(name="device_last_seen", fields=["last_seen_at"]),
+            models.Index(name="device_changed", fields=["changed_at"]),
             GinIndex(name="device_key_trgm", fields=["key"], opclasses=["gin_trgm_ops"]),
         ]
 
@@ -77,6 +79,9 @@ class Point(models.Model):
     scale = models.FloatField(default=1.0)
     offset = models.FloatField(default=0.0)
     bit = models.PositiveSmallIntegerField(null=True, blank=True)
+    low = models.FloatField(null=True, blank=True)  # a value outside low..high is unfit: the sensor cannot give it
+    high = models.FloatField(null=True, blank=True)
+    states = models.JSONField(null=True, blank=True)  # a text that comes for a state → its number
     last_value = models.FloatField(null=True, blank=True)
     last_at = models.DateTimeField(null=True, blank=True)
 
@@ -176,6 +181,40 @@ class Alarm(models.Model):
 
     def __str__(self) -> str:
         return f"{self.rule} {self.raised_at:%Y-%m-%d %H:%M:%S}"
+
+
+class DeviceCommand(models.Model):
+    """What a device was told to do, by a rule or a person; the row comes first, then the message, then its proof."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        SENT = "sent", _("Sent")
+        CONFIRMED = "confirmed", _("Confirmed")
+        FAILED = "failed", _("Failed")
+
+    device = models.ForeignKey(Device, models.PROTECT, related_name="commands")
+    alarm = models.ForeignKey(Alarm, models.PROTECT, null=True, related_name="commands")
+    command = models.CharField(_("command"), max_length=60)
+    payload: Any = models.JSONField(default=dict)
+    state = models.CharField(_("state"), max_length=10, choices=State, default=State.WAITING)
+    asked_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    asked_at = models.DateTimeField(_("asked at"))
+    sent_at = models.DateTimeField(null=True)
+    confirmed_at = models.DateTimeField(null=True)
+    error = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["-asked_at", "-pk"]
+        verbose_name = _("command")
+        constraints = [
+            models.UniqueConstraint(
+                name="command_once_per_alarm", fields=["alarm", "device", "command"], condition=~Q(alarm=None)
+            )
+        ]
+        indexes = [models.Index(name="command_waiting", fields=["state", "asked_at"])]
+
+    def __str__(self) -> str:
+        return f"{self.device_id} {self.command} {self.state}"
 
 
 class QuarantinedFrame(models.Model):

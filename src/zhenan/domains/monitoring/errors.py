@@ -1,0 +1,50 @@
+"""What may not be done to alarms and devices, in words for the person who tried."""
+
+from django.utils.translation import gettext_lazy as _
+
+from zhenan.kernel.errors import DomainError
+
+
+class WrongState(DomainError):
+    code = "alarm.wrong_state"
+    message = _("This alarm is “{state}”; {action} is possible only for: {allowed}.")
+
+
+class CauseMissing(DomainError):
+    code = "alarm.cause_missing"
+    message = _("Judge the cause before closing the alarm.")
+
+
+class StillRaised(DomainError):
+    code = "alarm.still_raised"
+    message = _("The readings have not gone back to normal ({value}). A true alarm closes only after they have.")
+
+
+class NoteMissing(DomainError):
+    code = "alarm.note_missing"
+    message = _("Say in a few words why: {why}.")
+
+
+class UnknownCause(DomainError):
+    code = "alarm.unknown_cause"
+    message = _("“{cause}” is no cause; choose one of: {allowed}.")
+
+
+class NotAssignable(DomainError):
+    code = "alarm.not_assignable"
+    message = _("{person} cannot be sent: the alarm is not within their posts.")
+
+
+class NotYours(DomainError):
+    code = "alarm.not_yours"
+    message = _("This alarm was given to {person}; only they report arrival.")
+
+
+class DeviceTaken(DomainError):
+    code = "device.taken"
+    message = _("A device with the identity {key} ({protocol}) exists already: {name}.")
+
+
+class WrongModel(DomainError):
+    code = "device.wrong_model"
+    message = _("The model {model} speaks {protocol}; this device speaks {came}.")

@@ -1,0 +1,119 @@
+"""What other rooms and processes ask of monitoring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.db.models import Count, Max, Q, QuerySet
+from numpy.typing import NDArray
+
+from zhenan.domains.monitoring.models import Alarm, Device, Point
+from zhenan.kernel.people.models import User
+from zhenan.packkit.judging import compiled
+from zhenan.packkit.registry import registry
+from zhenan.telemetry.judge.rules import Rule
+
+PARTITIONS = 64
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """How the gateway turns a raw value on a device's channel into a reading of a point."""
+
+    protocol: str
+    device_key: str
+    device_id: int
+    channel: str
+    point_id: int
+    scale: float
+    offset: float
+    bit: int | None
+    low: float | None
+    high: float | None
+    states: dict[str, float] | None
+
+    @property
+    def partition(self) -> int:
+        return self.device_id % PARTITIONS
+
+
+def devices_stamp() -> str:
+    """Changes whenever a device or its points changed."""
+    seen = Device.objects.aggregate(last=Max("changed_at"), count=Count("pk"))
+    return f"{seen['count']}:{seen['last'].isoformat() if seen['last'] else ''}"
+
+
+def gateway_points() -> Iterator[PointRow]:
+    """Every point of every active device, ordered by device."""
+    fields = (
+        "device__protocol", "device__key", "device_id", "channel", "id", "scale", "offset", "bit", "low", "high", "states",
+    )  # fmt: skip
+    rows = Point.objects.filter(device__active=True).order_by("device_id", "id").values_list(*fields)
+    for row in rows.iterator(chunk_size=20_000):
+        yield PointRow(*row)
+
+
+@dataclass(frozen=True)
+class JudgeSetup:
+    """What the live judge judges by. A point's key is its id as text; ``registered_at`` is int64 ms, one a point."""
+
+    stamp: str
+    rules: tuple[Rule, ...]
+    points: list[str]
+    registered_at: NDArray[np.int64]
+
+
+def judge_stamp() -> str:
+    return f"{registry().stamp}|{devices_stamp()}"
+
+
+def judge_setup() -> JudgeSetup:
+    """Rules of all packs with the points they apply to, and the points of all active devices."""
+    stamp, book = judge_stamp(), registry()
+    rows = list(
+        Point.objects.filter(device__active=True)
+        .order_by("id")
+        .values_list("id", "measure", "device__model", "device__created_at")
+    )
+    applies: dict[str, list[str]] = {}
+    for point, measure, model, _created in rows:
+        for rule in book.rules_for(model, measure):
+            applies.setdefault(rule.code, []).append(str(point))
+    written = [
+        {"id": code, "level": book.alarm_rule(code).level, "points": points, **book.alarm_rule(code).rule}
+        for code, points in applies.items()
+    ]
+    return JudgeSetup(
+        stamp=stamp,
+        rules=compiled(written) if written else (),
+        points=[str(row[0]) for row in rows],
+        registered_at=np.array([int(row[3].timestamp() * 1000) for row in rows], dtype=np.int64),
+    )
+
+
+def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:
+    """The newest alarms of a subject."""
+    return list(Alarm.objects.filter(subject=subject).select_related("device", "assigned_to")[:limit])
+
+
+def devices_of(subject: Any) -> list[Device]:
+    return list(Device.objects.filter(subject=subject).prefetch_related("points").order_by("name"))
+
+
+def open_alarms(user: User) -> QuerySet[Alarm]:
+    """The user's open alarms, the gravest and newest first."""
+    return Alarm.objects.visible_to(user).open().order_by("level", "-raised_at")
+
+
+def alarm_counts(user: User, at: datetime) -> dict[str, int]:
+    """Open alarms that the user may see: all, unacknowledged, past their response time, of level 1 and 2."""
+    return Alarm.objects.visible_to(user).aggregate(
+        open=Count("pk", filter=~Q(state=Alarm.State.CLOSED)),
+        raised=Count("pk", filter=Q(state=Alarm.State.RAISED)),
+        late=Count("pk", filter=Q(state=Alarm.State.RAISED, respond_by__lt=at)),
+        grave=Count("pk", filter=~Q(state=Alarm.State.CLOSED) & Q(level__lte=2)),
+    )

@@ -1,0 +1,38 @@
+"""Finding the people who hold a role for a place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import date
+
+from django.db.models import Q
+
+from zhenan.kernel.people.models import Post, User
+from zhenan.kernel.people.roles import roles
+
+
+def paths_above(path: str) -> list[str]:
+    """The path itself and every path above it, the deepest first: a/b/c/ → a/b/c/, a/b/, a/."""
+    codes = path.strip("/").split("/") if path else []
+    return ["/".join(codes[:depth]) + "/" for depth in range(len(codes), 0, -1)]
+
+
+def holders_of(
+    role: str, *, path: str, day: date, organisations: Iterable[int] = (), programme: str = ""
+) -> list[User]:
+    """The active people who hold the role for a place: the nearest division's; for a role that reaches its own
+    organisation only, that organisation's. In a stable order; [] when nobody does."""
+    posts = Post.objects.held_on(day).filter(role=role, user__is_active=True).select_related("user", "division")
+    posts = posts.filter(Q(programmes=[]) | Q(programmes__contains=[programme]))
+    entry = roles().get(role)
+    if entry is not None and entry.reach == "organisation":
+        return _people(posts.filter(organisation__in=list(organisations)))
+    if entry is not None and entry.reach == "everything":
+        return _people(posts)
+    near = list(posts.filter(division__path__in=paths_above(path)))
+    deepest = max((len(post.division.path) for post in near), default=0)
+    return _people(post for post in near if len(post.division.path) == deepest)
+
+
+def _people(posts: Iterable[Post]) -> list[User]:
+    return list({post.user_id: post.user for post in sorted(posts, key=lambda p: p.pk)}.values())
