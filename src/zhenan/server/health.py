@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from dataclasses import dataclass, field
@@ -51,7 +50,7 @@ async def broker(url: str) -> list[Finding]:
         return [Finding("nats", False, "no address: NATS_URL is not set and no embedded NATS is running")]
     try:
         client = await nats.connect(url, connect_timeout=WAIT_S, max_reconnect_attempts=0, allow_reconnect=False)
-    except (OSError, nats.errors.Error, asyncio.TimeoutError) as err:
+    except (OSError, nats.errors.Error, TimeoutError) as err:
         return [Finding("nats", False, f"no answer: {str(err) or type(err).__name__}")]
     try:
         version = f"nats-server {client.connected_server_version}"
@@ -60,7 +59,7 @@ async def broker(url: str) -> list[Finding]:
         for stream in await stream_api.streams_info():
             found += await _consumers(stream_api, stream)
         return found
-    except (nats.errors.Error, APIError, ServiceUnavailableError, asyncio.TimeoutError) as err:
+    except (nats.errors.Error, APIError, ServiceUnavailableError, TimeoutError) as err:
         return [Finding("nats", False, f"JetStream does not answer: {str(err) or type(err).__name__}")]
     finally:
         await client.close()
@@ -72,7 +71,12 @@ async def _consumers(stream_api: Any, stream: Any) -> list[Finding]:
         return []
     consumers = await stream_api.consumers_info(name)
     state = stream.state
-    kept = Finding(f"stream {name}", True, f"{state.messages} messages, {state.bytes} bytes", {"messages": state.messages, "bytes": state.bytes})
+    kept = Finding(
+        f"stream {name}",
+        True,
+        f"{state.messages} messages, {state.bytes} bytes",
+        {"messages": state.messages, "bytes": state.bytes},
+    )
     limit = int(os.environ.get("ZHENAN_LAG_LIMIT", "20000"))
     return [kept, *(_lag(name, consumer, limit) for consumer in consumers)]
 
@@ -84,11 +88,15 @@ def _lag(stream: str, consumer: Any, limit: int) -> Finding:
     return Finding(f"lag {stream}/{consumer.name}", waiting <= limit, detail, data)
 
 
-async def healthz(request: HttpRequest) -> JsonResponse:
+async def healthz(_: HttpRequest) -> JsonResponse:
     """200 when database and broker answer, else 503; lag of each reader of the log. No details to strangers."""
     url = config.engines().nats_url
     found = [await sync_to_async(database)(), *await broker(url)]
-    lag = {f.name.removeprefix("lag "): f.data["pending"] + f.data["unacknowledged"] for f in found if f.name.startswith("lag ")}
+    lag = {
+        f.name.removeprefix("lag "): f.data["pending"] + f.data["unacknowledged"]
+        for f in found
+        if f.name.startswith("lag ")
+    }
     well = all(f.ok is not False for f in found if f.name in ("database", "nats"))
     body = {
         "status": "ok" if well else "failing",

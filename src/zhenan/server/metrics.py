@@ -15,7 +15,15 @@ from typing import Any
 
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, Counter, Histogram, generate_latest, write_to_textfile
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    REGISTRY,
+    CollectorRegistry,
+    Counter,
+    Histogram,
+    generate_latest,
+    write_to_textfile,
+)
 
 from zhenan.server import config
 
@@ -55,7 +63,9 @@ def page(request: HttpRequest) -> HttpResponse:
     given = request.headers.get("Authorization", "").removeprefix("Bearer ")
     local = request.META.get("REMOTE_ADDR", "") in ("127.0.0.1", "::1") and "X-Forwarded-For" not in request.headers
     if not local and not (token and hmac.compare_digest(given, token)):
-        return HttpResponse("metrics: from this machine only, or with ZHENAN_METRICS_TOKEN\n", status=403, content_type="text/plain")
+        return HttpResponse(
+            "metrics: from this machine only, or with ZHENAN_METRICS_TOKEN\n", status=403, content_type="text/plain"
+        )
     return HttpResponse(exposition(), content_type=CONTENT_TYPE_LATEST)
 
 

@@ -30,13 +30,16 @@ LOGS_KEPT = 3
 STEADY_S = 60  # running this long, a process has earned a fresh count of restarts
 LONGEST_PAUSE_S = 30
 STOP_S = 10
+KILL = signal.SIGKILL
 
 
 class AlreadyRunning(SystemExit):
     """Another supervisor holds this data folder."""
 
     def __init__(self, holder: str) -> None:
-        super().__init__(f"zhenan: already running on this data folder ({holder}); stop that one first, or name another --data")
+        super().__init__(
+            f"zhenan: already running on this data folder ({holder}); stop that one first, or name another --data"
+        )
 
 
 @dataclass
@@ -80,6 +83,7 @@ class Supervisor:
     def __init__(self, data: Path, *, say: Say, env: dict[str, str] | None = None) -> None:
         self.data, self.say, self.env = data, say, env or {}
         self.children: dict[str, Child] = {}
+        self.engines: dict[str, Engine] = {}
         self.url = ""
         self.began = time.time()
         self.stopping = False
@@ -106,7 +110,7 @@ class Supervisor:
         for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(sig, self._asked_to_stop)
 
-    def _asked_to_stop(self, signum: int, frame: object) -> None:
+    def _asked_to_stop(self, *_: object) -> None:
         if self.stopping:
             return
         self.stopping = True
@@ -117,7 +121,7 @@ class Supervisor:
     def start_engine(self, engine: Engine) -> None:
         """Start an engine and wait until it answers."""
         child = Child.of_engine(engine)
-        self.children[engine.name] = child
+        self.children[engine.name], self.engines[engine.name] = child, engine
         child.process = embedded.start(engine, log=self.log_of(child), say=self.say)
         child.state, child.started = "running", time.time()
         self.write_status()
@@ -163,7 +167,7 @@ class Supervisor:
         now = time.time()
         for child in self.children.values():
             if child.state == "running" and child.process is not None and child.process.poll() is not None:
-                self._died(child, now)
+                self._died(child, child.process.returncode, now)
             elif child.state == "pausing" and now >= child.next_start:
                 self._again(child)
         self._reap_orphans()
@@ -172,18 +176,21 @@ class Supervisor:
                 turn_over(self.log_of(child))
             self.write_status()
 
-    def _died(self, child: Child, now: float) -> None:
-        assert child.process is not None
-        child.last_exit = child.process.returncode
-        if child.last_exit == NOT_BUILT:
+    def _died(self, child: Child, status: int, now: float) -> None:
+        child.last_exit = status
+        if status == NOT_BUILT:
             child.state = "absent"
             self._note(child, "process.absent", "is not part of this installation")
             return
         child.failures = 0 if now - child.started > STEADY_S else child.failures + 1
         pause = 0.2 if child.failures <= 1 else min(LONGEST_PAUSE_S, 0.5 * 2 ** (child.failures - 2))
         child.state, child.next_start = "pausing", now + pause
-        how = f"was ended by signal {-child.last_exit}" if child.last_exit < 0 else f"ended with status {child.last_exit}"
-        self._note(child, "process.died", f"{how}; starting it again in {pause:g} s (log: {self.log_of(child)})", pause_s=pause)
+        how = (
+            f"was ended by signal {-child.last_exit}" if child.last_exit < 0 else f"ended with status {child.last_exit}"
+        )
+        self._note(
+            child, "process.died", f"{how}; starting it again in {pause:g} s (log: {self.log_of(child)})", pause_s=pause
+        )
 
     def _again(self, child: Child) -> None:
         child.restarts += 1
