@@ -1,4 +1,4 @@
-"""GB/T 26875.3-2011, user information transmission device to monitoring centre (protocols.md 4).
+"""GB/T 26875.3-2011, user information transmission device to monitoring centre.
 
 Little-endian, no escaping: a frame is found by its start, its length, its end marker and its sum.
 """

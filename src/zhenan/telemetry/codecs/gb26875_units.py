@@ -1,4 +1,4 @@
-"""Application units of GB/T 26875.3-2011 (protocols.md 4.3): type flag, count, objects; both directions.
+"""Application units of GB/T 26875.3-2011: type flag, count, objects; both directions.
 
 Objects are dicts; the keys of each type are in `_TYPES`. All integers little-endian, times six plain binary bytes.
 """

@@ -1,4 +1,4 @@
-"""HJ 212-2017, and what is left of 2005: text frames of environment and gas loggers (protocols.md 5).
+"""HJ 212-2017, and what is left of 2005: text frames of environment and gas loggers.
 
 Header, length and CRC are strict; the data area is read item by item, and what cannot be read is counted and skipped.
 """

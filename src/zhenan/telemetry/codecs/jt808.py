@@ -1,4 +1,4 @@
-"""JT/T 808, 2011, 2013 and 2019 (vehicle terminals), with the active-safety extensions (protocols.md 2 and 3).
+"""JT/T 808, 2011, 2013 and 2019 (vehicle terminals), with the active-safety extensions.
 
 The parts: `jt808_frame` (flags, header, splitter), `jt808_bodies` and `jt808_safety` (bodies to dicts),
 `jt808_messages` (what to send), `jt808_fragments` (sub-packages), `jt808_values` (strings, times, phones).

@@ -1,4 +1,4 @@
-"""Bodies of JT/T 808 messages (protocols.md 2.4-2.6) as dicts."""
+"""Bodies of JT/T 808 messages as dicts."""
 
 import struct
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Joining sub-packages of JT/T 808 (protocols.md 2.3) under caps, so that no terminal can hold the server's memory."""
+"""Joining sub-packages of JT/T 808 under caps, so that no terminal can hold the server's memory."""
 
 from collections import OrderedDict
 from typing import Final

@@ -1,4 +1,4 @@
-"""Frames of JT/T 808 (protocols.md 2.1-2.3): flags, escapes, check byte, header in both forms, sub-packages."""
+"""Frames of JT/T 808: flags, escapes, check byte, header in both forms, sub-packages."""
 
 import re
 import struct
@@ -88,7 +88,7 @@ def unescape(content: bytes) -> tuple[bytes, str]:
 
 
 def _header_form(properties: int, plain: bytes) -> tuple[int, str]:
-    """(2013 or 2019, quirk) by the five steps of protocols.md 2.2. Raises CodecError: header_short, body_length."""
+    """(2013 or 2019, quirk) by what the sizes and the version bit say. Raises CodecError: header_short, body_length."""
     tail = (properties & 0x3FF) + (4 if properties & _PACKETED else 0)
     size = len(plain)
     as_2013, as_2019 = size == 12 + tail, size == 17 + tail

@@ -123,7 +123,7 @@ def location_body(
     *, lat: float, lon: float, time: str | datetime | None, speed_kmh: float = 0.0, direction: int = 0, alt: int = 0,
     alarm: int = 0, status: int = 0b11, items: Sequence[tuple[int, bytes]] = (),
 ) -> bytes:  # fmt: skip
-    """A 0x0200 body. Signs of `lat` and `lon` (degrees, WGS-84) become the hemisphere bits; `alt` (m) may be negative."""
+    """A 0x0200 body. Signs of `lat` and `lon` (degrees, WGS-84) become hemisphere bits; `alt` (m) may be negative."""
     status &= ~(SOUTH | WEST)
     status |= (SOUTH if lat < 0 else 0) | (WEST if lon < 0 else 0)
     fixed = struct.pack(

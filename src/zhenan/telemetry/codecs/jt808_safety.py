@@ -1,4 +1,4 @@
-"""Active-safety items and attachments (T/JSATL 12 and its provincial relatives; protocols.md 3).
+"""Active-safety items and attachments (T/JSATL 12 and its provincial relatives).
 
 The dialect is told by lengths alone: no two of them have the same.
 """

@@ -1,4 +1,4 @@
-"""Values of JT/T 808: GBK strings, BCD times, phones (protocols.md 2.2)."""
+"""Values of JT/T 808: GBK strings, BCD times, phones."""
 
 from datetime import datetime
 from typing import Final

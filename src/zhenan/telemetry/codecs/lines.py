@@ -20,8 +20,8 @@ def decode_line(protocol: str, line: str) -> Decoded:
 
     Args:
         protocol: one of PROTOCOLS.
-        line: hex digits, a text frame (hj212; a literal backslash r or n at its end counts as CR, LF), or a JSON object with
-            `hex` or `text` and, where that is not a whole frame, `level` (body, adu, segment) and `msg_id`.
+        line: hex digits, a text frame (hj212; a literal backslash r or n at its end counts as CR, LF), or a JSON object
+            with `hex` or `text` and, where that is not a whole frame, `level` (body, adu, segment) and `msg_id`.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")

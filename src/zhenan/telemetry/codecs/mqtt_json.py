@@ -1,4 +1,4 @@
-"""Telemetry as JSON over MQTT or HTTP (protocols.md 6): objects or lists of {"ts", "values"}, or one flat object.
+"""Telemetry as JSON over MQTT or HTTP: objects or lists of {"ts", "values"}, or one flat object.
 
 The device's identity comes from the connection, never from the payload.
 """
