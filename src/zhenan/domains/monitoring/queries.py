@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.people.models import User
 from zhenan.packkit.judging import compiled
-from zhenan.packkit.registry import registry
+from zhenan.packkit.registry import UnknownCode, registry
+from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.rules import Rule
 
 PARTITIONS = 64
@@ -39,6 +40,14 @@ class PointRow:
     @property
     def partition(self) -> int:
         return self.device_id % PARTITIONS
+
+
+def rule_of(code: str) -> AlarmRule | None:
+    """The alarm rule as it stands today, or None where no pack declares it any more."""
+    try:
+        return registry().alarm_rule(code)
+    except UnknownCode:
+        return None
 
 
 def devices_stamp() -> str:

@@ -17,11 +17,12 @@ from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring import recipients
 from zhenan.domains.monitoring.models import Alarm, Device, DeviceCommand, Point, QuarantinedFrame
+from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.events.services import record_many
 from zhenan.kernel.notices.services import tell
 from zhenan.kernel.workflow.services import open_deadline
-from zhenan.packkit.registry import UnknownCode, registry
+from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.ids import alarm_id
 from zhenan.telemetry.judge.results import Transition
@@ -54,7 +55,7 @@ def record_transitions(transitions: Sequence[Transition], *, at: datetime) -> Re
         points = _points_of(transitions)
         fresh = _raise([t for t in transitions if t.kind == "raise"], points, done)
         _tell_of(fresh, at, done)
-        _clear([t for t in transitions if t.kind == "clear"], done, at)
+        _clear([t for t in transitions if t.kind == "clear"], done)
     if done.unknown:
         log.warning("transitions of unknown points", count=done.unknown)
     return done
@@ -102,13 +103,6 @@ def _alarm(t: Transition, point: Point) -> Alarm:
         raised_at=raised_at,
         respond_by=raised_at + timedelta(seconds=rule.respond_s if rule else 600),
     )
-
-
-def rule_of(code: str) -> AlarmRule | None:
-    try:
-        return registry().alarm_rule(code)
-    except UnknownCode:
-        return None
 
 
 def _tell_of(alarms: list[Alarm], at: datetime, done: Recorded) -> None:
@@ -174,7 +168,7 @@ def _commands(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[int]:
     return made
 
 
-def _clear(clears: list[Transition], done: Recorded, at: datetime) -> None:
+def _clear(clears: list[Transition], done: Recorded) -> None:
     ends = {alarm_id(t.point, t.rule, t.onset): moment(t.ts) for t in clears}
     waiting = Alarm.objects.filter(pk__in=list(ends), cleared_at=None).select_related("subject__division")
     alarms = list(waiting.select_for_update(of=("self",)).order_by("pk"))
@@ -210,8 +204,8 @@ def store_quarantined(frames: Iterable[QuarantinedFrame]) -> int:
     return len(rows)
 
 
-def mark_seen(seen: dict[int, tuple[datetime, float]], *, at: datetime) -> int:
-    """Points that reported: id → (time, value). Moves last values, and devices to online. Returns devices come online."""
+def mark_seen(seen: dict[int, tuple[datetime, float]]) -> int:
+    """Points that reported: id → (time, value). Moves last values and sets devices online. Returns how many came."""
     points = list(Point.objects.filter(pk__in=list(seen)).only("pk", "device_id", "last_at"))
     moved = []
     devices: dict[int, datetime] = {}

@@ -24,12 +24,12 @@ from zhenan.domains.monitoring.errors import (
     WrongState,
 )
 from zhenan.domains.monitoring.models import Alarm
+from zhenan.domains.monitoring.queries import rule_of
 from zhenan.domains.monitoring.recording import (
     Recorded,
     mark_offline,
     mark_seen,
     record_transitions,
-    rule_of,
     store_quarantined,
 )
 from zhenan.kernel.access import require

@@ -1,0 +1,173 @@
+"""Registering devices and adopting those that reported before anyone registered them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import date, datetime
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Max
+
+from zhenan.domains.monitoring.errors import DeviceTaken, WrongModel
+from zhenan.domains.monitoring.models import Device, Point, QuarantinedFrame
+from zhenan.domains.register.models import Subject
+from zhenan.kernel.access import require
+from zhenan.kernel.events.services import record
+from zhenan.kernel.people.models import User
+from zhenan.packkit.registry import registry
+from zhenan.packkit.schema import Channel, DeviceModel
+
+
+def points_for(device: Device, model: DeviceModel, channels: Iterable[str]) -> list[Point]:
+    """The points of a device from its model, for the channels that it has (a model's channel may hold ``*``)."""
+    made: dict[tuple[str, str], Point] = {}
+    for channel in channels:
+        spec = next((c for c in model.channels if fnmatchcase(channel, c.channel)), None)
+        if spec is None:
+            continue
+        for measure, bit in ({spec.measure: None} if spec.measure else spec.bits).items():
+            made[(channel, str(measure))] = _point(device, channel, str(measure), bit, spec)
+    return list(made.values())
+
+
+def _point(device: Device, channel: str, measure: str, bit: int | None, spec: Channel) -> Point:
+    word = registry().vocabulary.measures.get(measure)
+    return Point(
+        device=device,
+        channel=channel,
+        measure=measure,
+        unit=(spec.unit or getattr(word, "unit", "") or "") if bit is None else "",
+        scale=spec.scale,
+        offset=spec.offset,
+        bit=bit,
+        low=spec.range[0] if spec.range and bit is None else None,
+        high=spec.range[1] if spec.range and bit is None else None,
+        states={text: float(number) for text, number in spec.states.items()} or None,
+    )
+
+
+def fixed_channels(model: DeviceModel) -> list[str]:
+    """The channels of a model that are written out, without ``*``."""
+    return [c.channel for c in model.channels if "*" not in c.channel]
+
+
+def register_device(
+    *,
+    subject: Subject,
+    model: str,
+    key: str,
+    name: str,
+    by: User | None,
+    at: datetime,
+    channels: Sequence[str] | None = None,
+    installed_on: date | None = None,
+    replace_by: date | None = None,
+    attributes: dict[str, Any] | None = None,
+) -> Device:
+    """Register a device with its points; the gateway takes its readings from the next moment on. Raises DeviceTaken."""
+    spec = registry().device_model(model)
+    with transaction.atomic():
+        require(by, "device.edit", subject)
+        taken = Device.objects.filter(protocol=spec.protocol, key=key).first()
+        if taken:
+            raise DeviceTaken(key=key, protocol=taken.get_protocol_display(), name=taken.name)
+        device = Device.objects.create(
+            protocol=spec.protocol, key=key, model=model, programme=model.partition(".")[0], subject=subject, name=name,
+            installed_on=installed_on, replace_by=replace_by or _replace_by(spec, installed_on),
+            attributes=attributes or {},
+        )  # fmt: skip
+        Point.objects.bulk_create(points_for(device, spec, channels or fixed_channels(spec)))
+        record(
+            "device.registered", targets=[device, subject], actor=by, at=at, data={"name": name, "key": key},
+            **subject.place,
+        )  # fmt: skip
+        announce_change()
+    return device
+
+
+def _replace_by(spec: DeviceModel, made_on: date | None) -> date | None:
+    if made_on is None or spec.life_years is None:
+        return None
+    months = round(spec.life_years * 12)
+    year, month = made_on.year + (made_on.month - 1 + months) // 12, (made_on.month - 1 + months) % 12 + 1
+    return date(year, month, min(made_on.day, 28))
+
+
+def announce_change() -> None:
+    """Tell the gateway and the judge, at commit, that devices changed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_notify('zhenan_devices', '')")
+
+
+def retire_device(device_id: int, *, by: User | None, at: datetime) -> Device:
+    """Take a device out of service; its readings go to quarantine from then on, its history stays."""
+    with transaction.atomic():
+        device = Device.objects.select_for_update(of=("self",)).select_related("subject__division").get(pk=device_id)
+        require(by, "device.edit", device)
+        if device.active:
+            device.active, device.online = False, False
+            device.save(update_fields=["active", "online", "changed_at"])
+            record(
+                "device.retired",
+                targets=[device, device.subject],
+                actor=by,
+                at=at,
+                data={"name": device.name},
+                **device.subject.place,
+            )
+            announce_change()
+    return device
+
+
+def unknown_devices() -> list[dict[str, Any]]:
+    """Devices that report but are not registered: protocol, key, frames kept, newest frame's time; the newest first."""
+    return list(
+        QuarantinedFrame.objects.filter(reason="unknown_device")
+        .exclude(device_key="")
+        .values("protocol", "device_key")
+        .annotate(frames=Count("pk"), last=Max("received_at"))
+        .order_by("-last")
+    )
+
+
+def channels_seen(protocol: str, key: str, *, limit: int = 50) -> list[str]:
+    """The channels that an unknown device's kept frames carry."""
+    seen: dict[str, None] = {}
+    for decoded in (
+        QuarantinedFrame.objects.filter(protocol=protocol, device_key=key)
+        .exclude(decoded=None)
+        .values_list("decoded", flat=True)[:limit]
+    ):
+        for reading in decoded.get("readings", []) if isinstance(decoded, dict) else []:
+            seen.setdefault(str(reading.get("channel", "")), None)
+    return [channel for channel in seen if channel]
+
+
+def adopt(*, protocol: str, keys: Sequence[str], model: str, subject: Subject, by: User, at: datetime) -> list[Device]:
+    """Register unknown devices, one or a thousand, under one subject; the frames kept so far stay in quarantine.
+
+    Raises WrongModel, DeviceTaken; then nothing is adopted.
+    """
+    spec = registry().device_model(model)
+    if spec.protocol != protocol:
+        raise WrongModel(model=model, protocol=spec.protocol, came=protocol)
+    adopted = []
+    with transaction.atomic():
+        for key in keys:
+            channels = [
+                c for c in channels_seen(protocol, key) if any(fnmatchcase(c, s.channel) for s in spec.channels)
+            ]
+            adopted.append(
+                register_device(
+                    subject=subject,
+                    model=model,
+                    key=key,
+                    name=f"{spec.name.label(by.language)} {key[-6:]}",
+                    by=by,
+                    at=at,
+                    channels=channels or None,
+                )  # fmt: skip
+            )
+    return adopted
