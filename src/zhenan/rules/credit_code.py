@@ -1,6 +1,6 @@
 """Unified social credit code (统一社会信用代码, GB 32100-2015) and organisation code (GB 11714): check digits.
 
-18 characters: 1 registering department, 2 category, 3-8 district (GB/T 2260), 9-17 organisation code, 18 check character.
+18 characters: 1 registering department, 2 category, 3-8 district (GB/T 2260), 9-17 organisation code, 18 check.
 """
 
 from __future__ import annotations

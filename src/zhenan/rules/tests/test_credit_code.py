@@ -71,5 +71,5 @@ def test_complete_puts_both_check_characters():
 
 @pytest.mark.parametrize("body", ["", "9132110", "91321100MA1ABCDEI8"])
 def test_a_body_of_the_wrong_form_is_refused(body):
-    with pytest.raises(ValueError, match="want the first 17|not allowed"):
+    with pytest.raises(ValueError, match=r"want the first 17|not allowed"):
         credit_code.check_character(body)
