@@ -49,7 +49,7 @@ def main(argv: list[str]) -> None:
     if task == "run":
         os.environ.pop("PYTHONPATH", None)
         sys.stdout.flush()
-        os.execv(PYTHON, [str(PYTHON), "-m", "zhenan.server.cli", "up", *rest])
+        os.execv(PYTHON, [str(PYTHON), "-m", "zhenan.server.cli", "up", *rest])  # noqa: S606  one process to signal
 
 
 @contextmanager
@@ -116,12 +116,10 @@ def install(name: str) -> None:
     if stamp.exists() and stamp.read_text("ascii") == digest:
         return
     with step(f"Python packages ({name})"):
-        if not (
-            _uv()
-            and _logged([str(VENV / "bin" / "uv"), "pip", "install", "-q", "--python", str(PYTHON), "-r", str(wanted)])
-        ):
-            if not _logged([*PIP, "install", "--prefer-binary", "-r", str(wanted)]):
-                raise CannotSetUp(f"the packages of {wanted.name} cannot be installed; see the end of {SETUP_LOG}")
+        by_uv = [str(VENV / "bin" / "uv"), "pip", "install", "-q", "--python", str(PYTHON), "-r", str(wanted)]
+        by_pip = [*PIP, "install", "--prefer-binary", "-r", str(wanted)]
+        if not (_uv() and _logged(by_uv)) and not _logged(by_pip):
+            raise CannotSetUp(f"the packages of {wanted.name} cannot be installed; see the end of {SETUP_LOG}")
     stamp.write_text(digest, "ascii")
 
 

@@ -49,7 +49,7 @@ class Child:
     name: str
     argv: Callable[[], list[str]]
     options: Callable[[], dict[str, Any]] = dict
-    prepare: Callable[[Say], None] = embedded.silent
+    prepare: Callable[[Say], None] = lambda _: None
     stop_signal: signal.Signals = signal.SIGTERM
     tie_signal: signal.Signals = signal.SIGKILL
     process: subprocess.Popen[bytes] | None = None

@@ -63,7 +63,7 @@ def _start(watch: supervisor.Supervisor, asked: argparse.Namespace) -> None:
 
 
 def _engines(watch: supervisor.Supervisor, data: Path) -> dict[str, str]:
-    """Start the engines that no setting points elsewhere; their addresses. Ports of the last run are asked for first."""
+    """Start the engines that no setting points elsewhere; their addresses. The last run's ports are preferred."""
     last = _last_ports(data)
     addresses: dict[str, str] = {}
     if not os.environ.get("DATABASE_URL"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
@@ -30,8 +30,10 @@ def main(argv: list[str]) -> int:
 async def work(concurrency: int) -> None:
     """One worker on all queues, with a connection pool of its own."""
     from procrastinate.contrib.django import app
+    from procrastinate.contrib.django.django_connector import DjangoConnector
 
-    with app.replace_connector(app.connector.get_worker_connector()) as own:
+    connector = cast(DjangoConnector, app.connector).get_worker_connector()
+    with app.replace_connector(connector) as own:
         async with own.open_async():
             rescue = asyncio.create_task(rescue_stalled(own))
             try:
