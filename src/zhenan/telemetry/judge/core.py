@@ -1,14 +1,14 @@
 """The compiled loop of the judge. Nothing here knows of rules files or names: only arrays.
 
-Cost per reading is O(1) in the number of points and of readings before it, and at most O(rules of the point). A reading
-of a quiet point inside the calm range of its profile touches no rule at all: two look-ups and five comparisons. Every kind
-takes O(1) a reading; `repeats` too, whatever its count and window, for it looks only at the oldest of its ring. A `state`
-rule compares with each state of its list.
+Cost per reading: O(1) in the number of points and of earlier readings, and at most O(rules of the point). A reading of
+a quiet point inside the calm range of its profile touches no rule at all: two look-ups and five comparisons. Every
+kind takes O(1) a reading; `repeats` too, whatever its count and window, for it looks only at the oldest of its ring.
+A `state` rule compares with each state of its list.
 
-State: `words`, int64, one run of words for each point; the layout of each kind stands at its step. The first word of an
-instance is NONE exactly while the instance is idle. `words_f` is the same memory as float64, for steps that keep a value.
-`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised and
-before its first reading. Integer overflow is undefined in compiled code, so no sum or difference may meet NONE.
+State: `words`, int64, one run of words for each point; the layout of each kind stands at its step. The first word of
+an instance is NONE exactly while it is idle. `words_f` is the same memory as float64, for steps that keep a value.
+`hot[point]` is the point's profile while all its instances are idle, and -1 - profile while one is pending or raised
+and before its first reading. Integer overflow is undefined in compiled code: no sum or difference may meet NONE.
 """
 
 from collections.abc import Callable

@@ -27,9 +27,9 @@ _SCRATCH: Final = 16_384  # transitions the loop may write before it hands them 
 class Judge:
     """Judges readings of `points` by `rules`, with the meaning of the alarm rules. For one thread at a time.
 
-    A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at` (int64
-    ms, one a point, core.NONE for unknown) is where a point's silence begins to count before its first reading; without
-    it such a point never falls silent. `withdrawn`: after `restore`, the clears of alarms whose rule or point is no more.
+    A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at`
+    (int64 ms, one a point, core.NONE for unknown) is where its silence begins to count before its first reading;
+    without it such a point never falls silent. `withdrawn`: after `restore`, clears of alarms whose rule or point is gone.
     """
 
     def __init__(

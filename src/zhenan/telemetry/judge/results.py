@@ -58,6 +58,13 @@ class Transitions:
     def __len__(self) -> int:
         return int(self.ts.size)
 
+    def at(self, places: NDArray[np.int64]) -> "Transitions":
+        """Those at the given places, in that order."""
+        t = self
+        return Transitions(
+            t.point[places], t.rule[places], t.kind[places], t.ts[places], t.onset[places], t.value[places]
+        )
+
     @classmethod
     def of(cls, numbers: NDArray[np.int64], value: NDArray[np.float64]) -> Self:
         """From the output of the loop: numbers (n, 5), value (n,). Copies, so the loop may write over them."""

@@ -76,7 +76,7 @@ class State:
         return sum(a.nbytes for a in (self.hot, self.last_ts, self.offset, self.since, self.words))
 
     def add(self, keys: Sequence[str], registered_at: NDArray[np.int64] | None) -> None:
-        """More points, idle. Raises ValueError, and then adds none, where a key is known or a time is missing or odd."""
+        """More points, idle. Raises ValueError, and adds none, where a key is known or a time is missing or odd."""
         new = dict.fromkeys(keys)
         if len(new) != len(keys) or not self.index.keys().isdisjoint(new):
             seen: set[str] = set()

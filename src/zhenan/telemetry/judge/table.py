@@ -37,7 +37,7 @@ _MAX_CALM_GAP_MS: Final = 30 * 86_400_000  # a longer step in time is looked at 
 
 @dataclass(frozen=True)
 class Row:
-    """One rule as numbers. Idle, it stays so at a reading within calm_low..calm_high at most calm_gap after the last."""
+    """One rule as numbers. Idle, it stays so at a value in calm_low..calm_high at most calm_gap after the last."""
 
     kind: int
     fs: tuple[float, ...]
@@ -152,7 +152,7 @@ class Table:
         return self.profiles.setdefault(rules, len(self.profiles))
 
     def _build(self) -> None:
-        """Lay out every profile: starts (n_profiles + 1), then a row for each rule of each, in the order of the file."""
+        """Lay out every profile: starts (n_profiles + 1), then a row for each rule of each, in file order."""
         members = list(self.profiles)
         flat = [number for rules in members for number in rules]
         self.starts: I64 = np.cumsum([0, *(len(rules) for rules in members)], dtype=np.int64)
