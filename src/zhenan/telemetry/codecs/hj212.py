@@ -40,6 +40,7 @@ NOTICES: Final = frozenset({"1013"})
 _ANSWER_WANTED: Final = 0b01
 _PACKETS: Final = 0b10
 _HEAD_FIELDS: Final = {name.upper(): name for name in ("QN", "ST", "CN", "PW", "MN", "Flag", "PNUM", "PNO")}
+_CRC_FIELD = re.compile(rb"[0-9A-Fa-f]{4}")
 # A comma glues two head fields in the field; inside a password it is only a comma.
 _HEAD_SPLIT = re.compile(r";|,(?=\s*[A-Za-z]+\s*=)")
 # Log text stands between // and may hold ; and , itself.
@@ -71,10 +72,7 @@ def checksum(segment: bytes | bytearray) -> int:
 
 
 def _declared_crc(field: bytes) -> int | None:
-    try:
-        return int(field, 16) if field.isalnum() else None
-    except ValueError:
-        return None
+    return int(field, 16) if _CRC_FIELD.fullmatch(field) else None
 
 
 class Splitter(ScanSplitter):

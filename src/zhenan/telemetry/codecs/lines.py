@@ -43,10 +43,10 @@ def _decode(protocol: str, line: str) -> Decoded:
         raise CodecError("empty")
     if len(line) > MAX_LINE:
         raise CodecError("too_long")
-    given = _as_object(line) if line.startswith("{") else {}
+    given = _as_object(line) if line.startswith("{") else None
     data = _data(protocol, given, line)
-    level = given.get("level")
-    if level is None:
+    level = given.get("level") if given else None
+    if given is None or level is None:
         return {"jt808": jt808.decode, "gb26875": gb26875.decode, "hj212": hj212.decode}[protocol](data)
     if (protocol, level) == ("jt808", "body"):
         return jt808.decode_body(_message_id(given.get("msg_id")), data, _version(given.get("version")))
@@ -67,16 +67,17 @@ def _as_object(line: str) -> dict[str, Any]:
     return given
 
 
-def _data(protocol: str, given: dict[str, Any], line: str) -> bytes:
-    text = given.get("text") if given else None
-    if given and not isinstance(text, str):
-        digits = given.get("hex")
-        if not isinstance(digits, str):
-            raise CodecError("no_hex_or_text")
-        return _from_hex(digits)
-    if not given and not (protocol == "hj212" and not _HEX.fullmatch(line)):
-        return _from_hex(line)
-    text = line if text is None else text
+def _data(protocol: str, given: dict[str, Any] | None, line: str) -> bytes:
+    if given is None:
+        return _from_text(line) if protocol == "hj212" and not _HEX.fullmatch(line) else _from_hex(line)
+    if isinstance(given.get("text"), str):
+        return _from_text(given["text"])
+    if isinstance(given.get("hex"), str):
+        return _from_hex(given["hex"])
+    raise CodecError("no_hex_or_text")
+
+
+def _from_text(text: str) -> bytes:
     try:
         return _ESCAPED_END.sub("\r\n", text).encode("utf-8")
     except UnicodeEncodeError as err:
