@@ -17,6 +17,7 @@ all of ``where``); null when the denominator is 0; times 100 where the unit is %
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -120,11 +121,16 @@ FOLLOWS: dict[str, dict[str, str]] = {
 CODED = ("type", "model", "rule", "checklist")  # fields whose values are codes of packs: local ones get their pack
 
 
+AS_OF = re.compile(r"as_of(?:([+-]\d{1,5})d)?")
+ISO_DATE = re.compile(r"\d{4}-\d{2}-\d{2}.*")
+
+
 class Condition(Model):
     """``{field, op, value}``; or ``{field: <relation>, op: exists, where: […]}``.
 
     ``eq`` equals; ``in`` is one of; ``gte``/``lte`` at least/at most; ``is_null`` with value true or false;
     ``exists``/``not_exists`` at least one/no related record meets every condition of ``where``.
+    A date or time is ISO text, or ``as_of``, ``as_of-180d``, ``as_of+30d``: counted from the date asked.
     """
 
     field: str = Field(pattern=r"^[a-z_]+(\.[a-z][a-z0-9_]*)*$")
@@ -155,7 +161,10 @@ class Condition(Model):
         scalar = isinstance(self.value, bool | int | float | str)
         if self.op == "eq" and not scalar:
             raise ValueError("eq takes one value; for “unknown” use is_null")
-        if self.op in ("gte", "lte") and (not scalar or isinstance(self.value, bool)):
+        if self.op in ("gte", "lte") and isinstance(self.value, str):
+            if not (AS_OF.fullmatch(self.value) or ISO_DATE.fullmatch(self.value)):
+                raise ValueError(f"{self.value!r} is not a date; want 2023-01-31, as_of or as_of-180d")
+        elif self.op in ("gte", "lte") and (not scalar or isinstance(self.value, bool)):
             raise ValueError(f"{self.op} takes a number, or a date or time as text")
         return self
 

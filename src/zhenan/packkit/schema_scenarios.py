@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from zhenan.packkit.schema import Code, MeasureCode, Model, Name, Reference
+
+_NUMBER = r"(-?\d+(?:\.\d+)?)"
+_WORD = re.compile(rf"{_NUMBER}(?:\.\.{_NUMBER}/{_NUMBER})?:{_NUMBER}")
+MAX_REPEATED = 10_000
 
 
 class ExpectedAlarm(Model):
@@ -27,7 +32,8 @@ class Scenario(Model):
     """Either readings of one point of ``model`` and ``measure`` → ``alarms`` (all of them), or a checklist's
     ``answers`` → ``hazards`` (all of them).
 
-    ``readings``: text of ``second:value`` pairs ("0:2 10:12 20:25"), in the order in which they are accepted.
+    ``readings``: text of ``second:value`` pairs ("0:2 10:12 20:25"), in the order in which they are accepted;
+    ``first..last/step:value`` repeats one value ("0..3600/60:5").
     ``until_s``: how far the clock runs after the last reading (for silence). Items not answered count as passed.
     """
 
@@ -47,15 +53,18 @@ class Scenario(Model):
     def _pairs(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
-        pairs = []
+        pairs: list[tuple[float, float]] = []
         for word in value.split():
-            second, colon, number = word.partition(":")
-            try:
-                pairs.append((float(second), float(number)))
-            except ValueError:
-                raise ValueError(f"{word!r} is not second:value, such as 10:25.5") from None
-            if not colon:
-                raise ValueError(f"{word!r} is not second:value, such as 10:25.5")
+            found = _WORD.fullmatch(word)
+            if found is None:
+                raise ValueError(f"{word!r} is not second:value, such as 10:25.5, or first..last/step:value")
+            first, last, step, number = (float(part) if part else None for part in found.groups())
+            if step is not None and (step <= 0 or (last or 0) < (first or 0) or (last or 0) / step > MAX_REPEATED):
+                raise ValueError(f"{word!r} repeats wrongly or too often")
+            at = first or 0.0
+            while at <= (last if last is not None else first or 0.0):
+                pairs.append((at, number or 0.0))
+                at += step or float("inf")
         return pairs
 
     @model_validator(mode="after")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -115,17 +115,22 @@ Spec = OrganisationSpec | SubjectSpec | DeviceSpec
 
 @dataclass(frozen=True)
 class SimPoint:
-    """A point to simulate. ``device_key`` decides its seed; ``index`` is returned in the columns."""
+    """A point to simulate. ``index`` is returned in the columns; keys and ``seed`` decide what happens to it."""
 
     index: int
     device_key: str
+    subject_key: str  # devices of one site share its incidents
     model: str
     measure: str
-    seed: int = 0  # the demo's seed, mixed into the device's own
+    seed: int = 0  # the demo's seed
 
     @property
     def device_seed(self) -> int:
         return seed_of(f"{self.seed}/{self.device_key}")
+
+    @property
+    def site_seed(self) -> int:
+        return seed_of(f"{self.seed}/{self.subject_key}")
 
 
 class Columns(NamedTuple):
@@ -200,16 +205,6 @@ def joined(parts: Sequence[Columns]) -> Columns:
     point, ts, value = (np.concatenate([part[i] for part in parts]) for i in range(3))
     order = np.lexsort((point, ts))
     return Columns(point[order].astype(np.int32), ts[order], value[order])
-
-
-def by_model_and_measure(points: Sequence[SimPoint]) -> Iterator[tuple[str, str, NDArray[np.int32], U64]]:
-    """(model, measure, indices, device seeds) of the points of each kind."""
-    groups: dict[tuple[str, str], list[SimPoint]] = {}
-    for point in points:
-        groups.setdefault((point.model, point.measure), []).append(point)
-    for (model, measure), several in groups.items():
-        indices = np.array([p.index for p in several], dtype=np.int32)
-        yield model, measure, indices, np.array([p.device_seed for p in several], dtype=np.uint64)
 
 
 def module_of(folder: Path, name: str = "simulate") -> ModuleType | None:
