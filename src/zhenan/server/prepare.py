@@ -48,6 +48,11 @@ def pack_files() -> list[Path]:
     return [path for folder in folders for path in folder.rglob("*") if path.suffix in (".yaml", ".yml", ".py", ".csv")]
 
 
+def packs_fingerprint() -> str:
+    """Changes when a pack or the way packs are read does."""
+    return fingerprint([*pack_files(), *(SRC / "packkit").glob("*.*")])
+
+
 def steps(asked: argparse.Namespace) -> list[Step]:
     """All steps in order."""
     migrations = [*SRC.glob("**/migrations/*.py"), PINNED]
@@ -65,7 +70,7 @@ def steps(asked: argparse.Namespace) -> list[Step]:
             "packs",
             "programme packs",
             "zhenan.packkit.commands",
-            fingerprint([*pack_files(), *(SRC / "packkit").glob("*.*")]),
+            packs_fingerprint(),
             sync_packs,
         ),
     ]

@@ -61,13 +61,14 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
-    "django.middleware.locale.LocaleMiddleware",
+    "zhenan.web.middleware.LanguageByChoice",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "zhenan.web.middleware.ShellHeaders",
     "allauth.account.middleware.AccountMiddleware",
     "pghistory.middleware.HistoryMiddleware",
     "axes.middleware.AxesMiddleware",
@@ -78,6 +79,8 @@ ASGI_APPLICATION = "zhenan.server.asgi.application"
 TEMPLATES: list[dict[str, Any]] = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # The shell's own sign-in pages come before those of the packages.
+        "DIRS": [SRC / "web" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -143,19 +146,16 @@ USE_I18N = True
 STATIC_URL = "/static/"
 NODE_MODULES = ROOT / "node_modules"
 # (prefix, folder): front-end packages are served from where npm put them, nothing is copied.
-STATICFILES_DIRS = [
-    (prefix, NODE_MODULES / folder)
-    for prefix, folder in (
-        ("vendor/tabler", "@tabler/core/dist"),
-        ("vendor/htmx", "htmx.org/dist"),
-        ("vendor/htmx-sse", "htmx-ext-sse"),
-        ("vendor/maplibre", "maplibre-gl/dist"),
-        ("vendor/echarts", "echarts/dist"),
-        ("vendor/dexie", "dexie/dist"),
-        ("vendor/icons", "@tabler/icons-webfont/dist"),
-    )
-    if (NODE_MODULES / folder).is_dir()
-]
+FRONT_END = (
+    ("vendor/tabler", "@tabler/core/dist"),
+    ("vendor/htmx", "htmx.org/dist"),
+    ("vendor/htmx-sse", "htmx-ext-sse"),
+    ("vendor/maplibre", "maplibre-gl/dist"),
+    ("vendor/echarts", "echarts/dist"),
+    ("vendor/dexie", "dexie/dist"),
+    ("vendor/icons", "@tabler/icons-webfont/dist"),
+)
+STATICFILES_DIRS = [(prefix, NODE_MODULES / folder) for prefix, folder in FRONT_END if (NODE_MODULES / folder).is_dir()]
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = DEBUG
 WHITENOISE_MAX_AGE = 3600
@@ -165,6 +165,8 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 
 NINJA_PAGINATION_PER_PAGE = 100
 
+# Key of the national map service Tianditu: with it the map lies over its tiles, without it the map needs no internet.
+TIANDITU_KEY = config.names("ZHENAN_TIANDITU_KEY", "")[0] if config.names("ZHENAN_TIANDITU_KEY", "") else ""
 # Mail and other channels: apprise addresses, comma separated (docs/operators.md).
 NOTICE_CHANNELS = config.names("ZHENAN_NOTICE_CHANNELS", "")
 # Folders of programme packs: the platform's own and the city's.
