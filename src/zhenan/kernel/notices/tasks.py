@@ -14,7 +14,7 @@ from zhenan.kernel.notices.services import deliver_due
 
 @app.periodic(cron="* * * * *")
 @app.task(name="notices.deliver_waiting", queueing_lock="deliver_waiting", pass_context=False)
-def deliver_waiting(timestamp: int = 0) -> int:  # noqa: ARG001 - the periodic runner passes it
+def deliver_waiting(timestamp: int = 0) -> int:
     """Send what waits; runs every minute and whenever something new is queued."""
     return deliver_due(timezone.now())
 

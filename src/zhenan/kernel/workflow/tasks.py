@@ -10,6 +10,6 @@ from zhenan.kernel.workflow.services import tick
 
 @app.periodic(cron="* * * * * */15")  # every 15 s: an alarm's response time is minutes
 @app.task(name="workflow.tick", queueing_lock="workflow.tick")
-def walk_deadlines(timestamp: int = 0) -> int:  # noqa: ARG001 - the periodic runner passes it
+def walk_deadlines(timestamp: int = 0) -> int:
     """Walk the deadlines whose next step has come."""
     return tick(timezone.now())

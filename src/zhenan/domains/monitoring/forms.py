@@ -1,0 +1,108 @@
+"""Forms of alarms and devices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext_lazy as _
+
+from zhenan.domains.monitoring.models import Alarm
+from zhenan.domains.register.models import Subject
+from zhenan.kernel.people.models import User
+from zhenan.packkit.registry import registry
+
+PHOTOS_AT_MOST = 9
+
+
+class ManyFiles(forms.ClearableFileInput):
+    allow_multiple_selected = True
+
+
+class PhotosField(forms.FileField):
+    """Several photos at once; a phone offers its camera."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs.setdefault(
+            "widget",
+            ManyFiles(
+                attrs={"accept": "image/jpeg,image/png,image/webp", "capture": "environment", "class": "form-control"}
+            ),
+        )
+        super().__init__(**kwargs)
+
+    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
+        files = data if isinstance(data, (list, tuple)) else [data] if data else []
+        if self.required and not files:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+        if len(files) > PHOTOS_AT_MOST:
+            raise forms.ValidationError(
+                _("{came} photos came; at most {most}.").format(came=len(files), most=PHOTOS_AT_MOST)
+            )
+        return [super(PhotosField, self).clean(file, initial) for file in files]
+
+
+class AssignForm(forms.Form):
+    person = forms.ModelChoiceField(User.objects.none(), label=_("Who goes"), empty_label=None)
+
+    def __init__(self, *args: Any, people: list[User], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        field: Any = self.fields["person"]
+        field.queryset = User.objects.filter(pk__in=[p.pk for p in people])
+        field.label_from_instance = lambda user: f"{user} · {user.main_post.role_label if user.main_post else ''}"
+
+
+class ArriveForm(forms.Form):
+    photos = PhotosField(label=_("Photos of the scene"), required=True)
+    note = forms.CharField(
+        label=_("What you see"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000
+    )
+    lon = forms.FloatField(
+        widget=forms.HiddenInput(attrs={"data-geo": "lon"}), required=False, min_value=-180, max_value=180
+    )
+    lat = forms.FloatField(
+        widget=forms.HiddenInput(attrs={"data-geo": "lat"}), required=False, min_value=-90, max_value=90
+    )
+
+
+class CauseForm(forms.Form):
+    cause = forms.ChoiceField(label=_("Cause"), choices=Alarm.Cause, widget=forms.RadioSelect)
+    note = forms.CharField(label=_("Why"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000)
+
+
+class HazardForm(forms.Form):
+    title = forms.CharField(label=_("What is wrong"), max_length=200)
+    description = forms.CharField(
+        label=_("Details"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=4000
+    )
+
+
+class CloseForm(forms.Form):
+    note = forms.CharField(label=_("Note"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000)
+
+
+class AdoptForm(forms.Form):
+    """Unknown devices of one protocol, the model that they are, and the subject they stand at."""
+
+    protocol = forms.CharField(widget=forms.HiddenInput)
+    keys = forms.MultipleChoiceField(label=_("Devices"))
+    model = forms.ChoiceField(label=_("Model"))
+    subject = forms.CharField(label=_("Site: its identity or exact name"), max_length=200)
+
+    def __init__(self, *args: Any, user: User, protocol: str, keys: list[str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        models = [m for m in registry().device_models() if m.protocol == protocol]
+        choices: list[tuple[str, str]] = [(m.code, registry().label(m.code, kind="device_model")) for m in models]
+        self.fields["model"].choices = choices  # type: ignore[attr-defined]
+        self.fields["keys"].choices = [(key, key) for key in keys]  # type: ignore[attr-defined]
+
+    def clean_subject(self) -> Subject:
+        text = self.cleaned_data["subject"].strip()
+        visible = Subject.objects.visible_to(self.user, "device.edit")
+        found = list(visible.filter(key=text)[:2]) or list(visible.filter(name=text)[:2])
+        if len(found) != 1:
+            words = _("no site has it") if not found else _("several sites have it; give the identity")
+            raise forms.ValidationError(f"{text}: {words}")
+        return found[0]

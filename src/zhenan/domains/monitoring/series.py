@@ -1,0 +1,78 @@
+"""A point's readings for a chart: history and what is not yet in it, thinned without losing peaks."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import numpy as np
+from django.utils.translation import gettext as _
+from numpy.typing import NDArray
+
+from zhenan.domains.monitoring.models import Point
+from zhenan.packkit.registry import registry
+
+MOST = 2000
+COLOURS = {1: "#d63939", 2: "#f76707", 3: "#b08900", 4: "#206bc4"}
+
+
+def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
+    """{"name", "unit", "stepped", "points": [[ms, value|null], …], "set_points": […], "times": […]} for the page's chart."""
+    from zhenan.telemetry.history.reader import read
+
+    ts, value = read(point.pk, int(since.timestamp() * 1000), int(until.timestamp() * 1000))
+    kept = thinned(ts, value, MOST)
+    alarms = point.alarms.filter(raised_at__range=(since, until)).order_by("raised_at")[:20]
+    times = []
+    for alarm in alarms:
+        times.append({"at": _ms(alarm.onset), "label": _("onset"), "colour": "#f76707"})
+        times.append({"at": _ms(alarm.raised_at), "label": _("raised"), "colour": COLOURS[alarm.level]})
+        if alarm.cleared_at:
+            times.append({"at": _ms(alarm.cleared_at), "label": _("cleared"), "colour": "#2fb344"})
+    return {
+        "name": registry().label(point.measure, kind="measures"),
+        "unit": point.unit,
+        "stepped": point.bit is not None,
+        "points": [[int(ts[i]), None if np.isnan(value[i]) else float(value[i])] for i in kept],
+        "set_points": set_points(point),
+        "times": times,
+    }
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
+
+
+def set_points(point: Point) -> list[dict[str, Any]]:
+    """The thresholds of the rules that judge the point, with their level's colour."""
+    found = []
+    for rule in registry().rules_for(point.device.model, point.measure):
+        for key in ("above", "below", "low", "high"):
+            if isinstance(rule.rule.get(key), (int, float)):
+                found.append(
+                    {
+                        "value": rule.rule[key],
+                        "label": registry().label(rule.code, kind="alarm_rule"),
+                        "colour": COLOURS[rule.level],
+                    }
+                )
+    return found
+
+
+def thinned(ts: NDArray[np.int64], value: NDArray[np.float64], most: int) -> NDArray[np.intp]:
+    """Indices of at most about ``most`` readings: of each stretch the first, the lowest, the highest and the last.
+
+    >>> thinned(np.arange(5), np.zeros(5), 10).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    n = ts.size
+    if n <= most:
+        return np.arange(n)
+    edges = np.linspace(0, n, max(most // 4, 1) + 1).astype(np.intp)
+    kept: set[int] = set()
+    clean = np.where(np.isnan(value), 0.0, value)
+    for start, end in zip(edges[:-1], edges[1:], strict=True):
+        if end > start:
+            part = clean[start:end]
+            kept |= {int(start), int(end - 1), int(start + part.argmin()), int(start + part.argmax())}
+    return np.array(sorted(kept), dtype=np.intp)

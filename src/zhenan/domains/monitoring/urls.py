@@ -1,0 +1,25 @@
+"""Addresses of monitoring's pages."""
+
+from django.urls import path
+
+from zhenan.domains.monitoring import lists, views
+
+app_name = "monitoring"
+prefix = "monitoring/"
+urlpatterns = [
+    path("alarms/", lists.AlarmList.as_view(), name="alarms"),
+    path("alarms/<uuid:pk>/", views.alarm, name="alarm"),
+    path("alarms/<uuid:pk>/acknowledge/", views.acknowledge, name="acknowledge"),
+    path("alarms/<uuid:pk>/assign/", views.assign, name="assign"),
+    path("alarms/<uuid:pk>/arrive/", views.arrive, name="arrive"),
+    path("alarms/<uuid:pk>/cause/", views.judge_cause, name="judge_cause"),
+    path("alarms/<uuid:pk>/hazard/", views.raise_hazard, name="raise_hazard"),
+    path("alarms/<uuid:pk>/close/", views.close, name="close"),
+    path("devices/", lists.DeviceList.as_view(), name="devices"),
+    path("devices/<int:pk>/", views.device, name="device"),
+    path("devices/<int:pk>/retire/", views.retire, name="retire"),
+    path("points/<int:pk>/series/", views.series, name="series"),
+    path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
+    path("quarantine/<int:pk>/", views.frame, name="frame"),
+    path("quarantine/unknown/", views.unknown, name="unknown"),
+]

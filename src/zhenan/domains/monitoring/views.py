@@ -1,0 +1,278 @@
+"""Pages of monitoring: thin; every change is one call of a service."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.contrib import messages
+from django.forms import Form
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from zhenan.domains.monitoring import devices as device_services
+from zhenan.domains.monitoring import forms, services
+from zhenan.domains.monitoring import series as series_of
+from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
+from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
+from zhenan.domains.monitoring.queries import rule_of
+from zhenan.kernel.access import AuthedRequest, needs
+from zhenan.kernel.errors import DomainError
+from zhenan.kernel.notices.models import Notice
+from zhenan.packkit.registry import registry
+from zhenan.packkit.schema import AlarmRule
+
+
+def _alarm(request: AuthedRequest, pk: UUID) -> Alarm:
+    rows = Alarm.objects.visible_to(request.user).select_related(
+        "subject__division",
+        "device",
+        "point",
+        "assigned_to",
+        "acknowledged_by",
+        "arrived_by",
+        "judged_by",
+        "closed_by",
+        "hazard",
+    )
+    return get_object_or_404(rows, pk=pk)
+
+
+def _forms(request: AuthedRequest, alarm: Alarm) -> dict[str, Form]:
+    """The forms for what this person may do to the alarm in its present state."""
+    able: dict[str, Form] = {}
+    may = request.user.can
+    possible = {action for action, states in services.POSSIBLE.items() if alarm.state in states}
+    if "assign" in possible and may("alarm.handle"):
+        able["assign"] = forms.AssignForm(people=services.responders(alarm, at=timezone.now()))
+    if "arrive" in possible and may("alarm.arrive") and alarm.assigned_to_id in (None, request.user.pk):
+        able["arrive"] = forms.ArriveForm()
+    if "judge_cause" in possible and (may("alarm.handle") or may("alarm.arrive")):
+        able["judge_cause"] = forms.CauseForm(initial={"cause": alarm.cause})
+    if "raise_hazard" in possible and may("hazard.report") and alarm.hazard_id is None:
+        able["raise_hazard"] = forms.HazardForm(initial={"title": f"{rule_name(alarm)} · {alarm.subject.name}"[:200]})
+    if "close" in possible and may("alarm.handle"):
+        able["close"] = forms.CloseForm()
+    return able
+
+
+def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = None) -> HttpResponse:
+    rule = rule_of(alarm.rule)
+    able = _forms(request, alarm) | (bound or {})
+    context = {
+        "alarm": alarm,
+        "rule": rule,
+        "rule_name": rule_name(alarm),
+        "explain": rule.explain.label(request.LANGUAGE_CODE) if rule else "",
+        "reading": reading(alarm),
+        "able": able,
+        "may_acknowledge": alarm.state == Alarm.State.RAISED and request.user.can("alarm.handle"),
+        "told": Notice.objects.filter(target=f"monitoring.alarm:{alarm.pk}")
+        .select_related("recipient")
+        .order_by("created_at"),
+        "commands": alarm.commands.select_related("device"),
+        "phone": alarm.assigned_to_id == request.user.pk,
+        "rule_source": source_of(alarm, rule),
+        "chart_since": (alarm.onset - timedelta(minutes=15)).isoformat(),
+        "chart_until": ((alarm.cleared_at or timezone.now()) + timedelta(minutes=15)).isoformat(),
+    }
+    partial = request.headers.get("HX-Request") and request.headers.get("HX-Target") == "alarm-body"
+    name = "monitoring/_alarm_body.html" if partial else "monitoring/alarm.html"
+    return render(request, name, context, status=422 if bound else 200)
+
+
+def source_of(alarm: Alarm, rule: AlarmRule | None) -> str:
+    """The law, standard or decision that the rule's threshold comes from, with its certainty."""
+    pack = registry().packs.get(alarm.programme)
+    source = pack.sources.get(rule.source) if pack and rule else None
+    return f"{source.title.label()} ({source.status})" if source else str(alarm.rule_spec.get("source", ""))
+
+
+@needs("alarm.view")
+def alarm(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    """An alarm explains itself: rule, threshold, readings around the onset, who was told when, what was done."""
+    return _page(request, _alarm(request, pk))
+
+
+def _act(
+    request: AuthedRequest, pk: UUID, *, name: str, form: Form | None, do: Callable[[dict[str, Any]], Any], said: str
+) -> HttpResponse:
+    """One change: the form, the service, and the alarm's page again, with what went wrong where it did."""
+    if form is None or form.is_valid():
+        try:
+            do(form.cleaned_data if form else {})
+        except DomainError as err:
+            if form is None:
+                messages.error(request, str(err))
+            else:
+                form.add_error(None, str(err))
+        else:
+            messages.success(request, said)
+    if form is not None and form.errors:
+        return _page(request, _alarm(request, pk), {name: form})
+    return redirect("monitoring:alarm", pk=pk)
+
+
+@require_POST
+@needs("alarm.handle")
+def acknowledge(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    _alarm(request, pk)
+    return _act(
+        request, pk, name="acknowledge", form=None, said=_("Acknowledged."),
+        do=lambda data: services.acknowledge(pk, by=request.user, at=timezone.now()),
+    )  # fmt: skip
+
+
+@require_POST
+@needs("alarm.handle")
+def assign(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    people = services.responders(_alarm(request, pk), at=timezone.now())
+    return _act(
+        request, pk, name="assign", form=forms.AssignForm(request.POST, people=people), said=_("Sent."),
+        do=lambda data: services.assign(pk, to=data["person"], by=request.user, at=timezone.now()),
+    )  # fmt: skip
+
+
+@require_POST
+@needs("alarm.arrive")
+def arrive(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    _alarm(request, pk)
+    return _act(
+        request, pk, name="arrive", form=forms.ArriveForm(request.POST, request.FILES), said=_("Arrival recorded."),
+        do=lambda data: services.arrive(pk, by=request.user, at=timezone.now(), **data),
+    )  # fmt: skip
+
+
+@require_POST
+@needs("alarm.view")
+def judge_cause(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    _alarm(request, pk)
+    return _act(
+        request, pk, name="judge_cause", form=forms.CauseForm(request.POST), said=_("Cause recorded."),
+        do=lambda data: services.judge_cause(pk, by=request.user, at=timezone.now(), **data),
+    )  # fmt: skip
+
+
+@require_POST
+@needs("hazard.report")
+def raise_hazard(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    _alarm(request, pk)
+    return _act(
+        request, pk, name="raise_hazard", form=forms.HazardForm(request.POST), said=_("Turned into a hazard."),
+        do=lambda data: services.raise_hazard(pk, by=request.user, at=timezone.now(), **data),
+    )  # fmt: skip
+
+
+@require_POST
+@needs("alarm.handle")
+def close(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    _alarm(request, pk)
+    return _act(
+        request, pk, name="close", form=forms.CloseForm(request.POST), said=_("Closed."),
+        do=lambda data: services.close(pk, by=request.user, at=timezone.now(), **data),
+    )  # fmt: skip
+
+
+@needs("alarm.view")
+def device(request: AuthedRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(
+        Device.objects.visible_to(request.user).select_related("subject__division").prefetch_related("points"), pk=pk
+    )
+    points = [(point, registry().label(point.measure, kind="measures")) for point in found.points.all()]
+    context = {
+        "device": found,
+        "points": points,
+        "model": registry().label(found.model, kind="device_model"),
+        "alarms": Alarm.objects.filter(device=found).select_related("point")[:20],
+        "commands": found.commands.select_related("asked_by")[:20],
+        "may_edit": request.user.can("device.edit"),
+    }
+    return render(request, "monitoring/device.html", context)
+
+
+@require_POST
+@needs("device.edit")
+def retire(request: AuthedRequest, pk: int) -> HttpResponse:
+    get_object_or_404(Device.objects.visible_to(request.user, "device.edit"), pk=pk)
+    device_services.retire_device(pk, by=request.user, at=timezone.now())
+    messages.success(request, _("Taken out of service."))
+    return redirect("monitoring:device", pk=pk)
+
+
+@needs("alarm.view")
+def series(request: AuthedRequest, pk: int) -> JsonResponse:
+    """A point's readings from ``since`` to ``until`` (ISO times; the last 24 hours when left out), thinned for a chart."""
+    devices = Device.objects.visible_to(request.user)
+    point = get_object_or_404(Point.objects.filter(device__in=devices).select_related("device"), pk=pk)
+    until = _time(request, "until") or timezone.now()
+    since = _time(request, "since") or until - timedelta(hours=24)
+    if not timedelta(0) < until - since <= timedelta(days=400):
+        return JsonResponse({"error": _("Give a period of up to 400 days: since before until.")}, status=400)
+    return JsonResponse(series_of.chart(point, since=since, until=until))
+
+
+def _time(request: HttpRequest, name: str) -> datetime | None:
+    try:
+        found = parse_datetime(request.GET.get(name, "").replace(" ", "+"))
+    except ValueError:
+        return None
+    return timezone.make_aware(found) if found and timezone.is_naive(found) else found
+
+
+@needs("device.edit")
+def frame(request: AuthedRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(QuarantinedFrame, pk=pk)
+    raw = bytes(found.raw)
+    lines = [
+        (f"{at:04x}", raw[at : at + 16].hex(" "), _printable(raw[at : at + 16]))
+        for at in range(0, min(len(raw), 8192), 16)
+    ]
+    return render(
+        request, "monitoring/frame.html", {"frame": found, "lines": lines, "reason": reason_word(found.reason)}
+    )
+
+
+def _printable(data: bytes) -> str:
+    return "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in data)
+
+
+@needs("device.edit")
+def unknown(request: AuthedRequest) -> HttpResponse:
+    """Devices that report and are not registered; adopt one or a thousand."""
+    waiting = device_services.unknown_devices()
+    protocol = (
+        request.POST.get("protocol") or request.GET.get("protocol") or (waiting[0]["protocol"] if waiting else "")
+    )
+    keys = [row["device_key"] for row in waiting if row["protocol"] == protocol]
+    form = forms.AdoptForm(
+        request.POST or None, user=request.user, protocol=protocol, keys=keys, initial={"protocol": protocol}
+    )
+    if request.method == "POST" and form.is_valid():
+        data = form.cleaned_data
+        try:
+            adopted = device_services.adopt(
+                protocol=protocol,
+                keys=data["keys"],
+                model=data["model"],
+                subject=data["subject"],
+                by=request.user,
+                at=timezone.now(),
+            )
+        except DomainError as err:
+            form.add_error(None, str(err))
+        else:
+            messages.success(request, _("{count} devices adopted.").format(count=len(adopted)))
+            return redirect("monitoring:unknown")
+    context = {
+        "form": form,
+        "protocol": protocol,
+        "protocols": sorted({row["protocol"] for row in waiting}),
+        "waiting": [row for row in waiting if row["protocol"] == protocol][:1000],
+    }
+    return render(request, "monitoring/unknown.html", context, status=422 if form.is_bound else 200)
