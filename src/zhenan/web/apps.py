@@ -11,6 +11,17 @@ class WebConfig(AppConfig):
     label = "web"
 
     def ready(self) -> None:
+        from zhenan.kernel.events import kinds
+
+        for code, text, icon in (
+            ("people.person_created", _("Account of {name} created"), "user-plus"),
+            ("people.person_activated", _("Account of {name} activated"), "user-check"),
+            ("people.person_deactivated", _("Account of {name} deactivated"), "user-off"),
+            ("people.organisation_created", _("Organisation {name} created"), "building-plus"),
+            ("people.post_begun", _("{name} takes up the post of {role} at {organisation}"), "id-badge-2"),
+            ("people.post_ended", _("{name} leaves the post of {role} at {organisation}"), "id-badge-off"),
+        ):
+            kinds.register(code, text, icon=icon)
         work, system = _("Work"), _("System")
         for item in (
             slots.NavItem("today", _("Today"), "web:today", work, icon="checklist", order=1),

@@ -109,11 +109,12 @@ class BoundFilter:
 class ChoiceFilter(Filter):
     """One of a list of values. ``choices``: (value, label) pairs, or a function of the request that gives them.
 
-    ``conditions`` names the rows of a value where they are more than "field equals value".
+    ``where`` gives the rows of a value where they are more than "field equals value". It must not join to many rows:
+    use a sub-select, lest a row be listed twice.
     """
 
     choices: Iterable[Choice] | Callable[[HttpRequest], Iterable[Choice]] = ()
-    conditions: dict[str, Q] = field(default_factory=dict)
+    where: Callable[[str], Q] | None = None
     widget: str = "select"
 
     def choices_for(self, request: HttpRequest) -> list[Choice]:
@@ -125,7 +126,7 @@ class ChoiceFilter(Filter):
         known = [code for code, _label in self.choices_for(request)]
         if value not in known:
             raise FilterError(_("“%(came)s” is not one of the choices.") % {"came": value[:40]})
-        return self.conditions.get(value) or Q(**{self.path: value})
+        return self.where(value) if self.where else Q(**{self.path: value})
 
 
 @dataclass(frozen=True, kw_only=True)
