@@ -28,8 +28,8 @@ from zhenan.packkit.registry import registry
 STATE_COLOURS = {
     "raised": "red",
     "acknowledged": "orange",
-    "dispatched": "orange",
-    "on_scene": "yellow",
+    "assigned": "orange",
+    "arrived": "yellow",
     "judged": "blue",
     "closed": "green",
 }

@@ -118,15 +118,16 @@ class Alarm(models.Model):
     class State(models.TextChoices):
         RAISED = "raised", _("Raised")
         ACKNOWLEDGED = "acknowledged", _("Acknowledged")
-        DISPATCHED = "dispatched", _("Dispatched")
-        ON_SCENE = "on_scene", _("On the scene")
+        ASSIGNED = "assigned", _("Someone sent")
+        ARRIVED = "arrived", _("On the scene")
         JUDGED = "judged", _("Cause judged")
         CLOSED = "closed", _("Closed")
 
     class Cause(models.TextChoices):
         REAL = "real", _("True alarm")
-        FALSE = "false", _("False alarm")
+        FALSE = "false_alarm", _("False alarm")
         TEST = "test", _("Test")
+        DRILL = "drill", _("Drill")
         FAULT = "fault", _("Device fault")
 
     id = models.UUIDField(primary_key=True)

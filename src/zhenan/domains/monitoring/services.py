@@ -49,10 +49,10 @@ State, Cause = Alarm.State, Alarm.Cause
 # What is possible in which state. A cause may be judged again until the alarm is closed.
 POSSIBLE: dict[str, tuple[str, ...]] = {
     "acknowledge": (State.RAISED,),
-    "assign": (State.RAISED, State.ACKNOWLEDGED, State.DISPATCHED),
-    "arrive": (State.DISPATCHED, State.ACKNOWLEDGED),
-    "judge_cause": (State.ACKNOWLEDGED, State.DISPATCHED, State.ON_SCENE, State.JUDGED),
-    "raise_hazard": (State.ACKNOWLEDGED, State.DISPATCHED, State.ON_SCENE, State.JUDGED),
+    "assign": (State.RAISED, State.ACKNOWLEDGED, State.ASSIGNED),
+    "arrive": (State.ASSIGNED, State.ACKNOWLEDGED),
+    "judge_cause": (State.ACKNOWLEDGED, State.ASSIGNED, State.ARRIVED, State.JUDGED),
+    "raise_hazard": (State.ACKNOWLEDGED, State.ASSIGNED, State.ARRIVED, State.JUDGED),
     "close": (State.JUDGED,),
 }
 NAMES = {
@@ -110,7 +110,7 @@ def assign(alarm_id: UUID, *, to: User, by: User, at: datetime) -> Alarm:
         if alarm.state == State.RAISED:
             alarm.acknowledged_at, alarm.acknowledged_by = at, by
             close_deadline(alarm, kind="alarm.respond", at=at)
-        alarm.state, alarm.assigned_to, alarm.assigned_at = State.DISPATCHED, to, at
+        alarm.state, alarm.assigned_to, alarm.assigned_at = State.ASSIGNED, to, at
         alarm.save(update_fields=["state", "assigned_to", "assigned_at", "acknowledged_at", "acknowledged_by"])
         _event(alarm, "alarm.assigned", by=by, at=at, data={"person": str(to)})
         rule = rule_of(alarm.rule)
@@ -154,7 +154,7 @@ def arrive(
             store(photo, target=alarm, purpose="arrival", actor=by, at=at, taken_at=at, lon=lon, lat=lat, near=near)
             for photo in photos
         ]
-        alarm.state, alarm.arrived_at, alarm.arrived_by = State.ON_SCENE, at, by
+        alarm.state, alarm.arrived_at, alarm.arrived_by = State.ARRIVED, at, by
         alarm.save(update_fields=["state", "arrived_at", "arrived_by"])
         distance = kept[0].distance_m if kept else None
         _event(
