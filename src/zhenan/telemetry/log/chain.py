@@ -1,0 +1,125 @@
+"""Commits to the log: each is one message, written once however often it had to be sent.
+
+Every commit names the one before it on its subject (JetStream compares), so that of two writers one is refused, and a
+commit whose answer was lost is recognised by its id instead of being written twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nats.js.errors
+from nats.aio.client import Client
+from nats.js import JetStreamContext
+from nats.js.api import Header
+
+from zhenan.telemetry.log.connect import PASSING, wait_connected
+
+SOURCE_SEQ: Final = "Zn-Source-Seq"
+KEYS: Final = "Zn-Keys"
+RECEIVED: Final = "Zn-Received"
+MAX_KEYS: Final = 4000  # in one commit: JetStream takes 64 kB of headers
+_WRONG_LAST: Final = 10071
+_ANSWER_S: Final = 5.0
+log = logging.getLogger("zhenan.log")
+
+
+class Fenced(RuntimeError):
+    """Another writer has written on this chain: it took over, and this one must stop."""
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last commit on a subject; `seq` 0 when there is none."""
+
+    seq: int
+    headers: Mapping[str, str]
+    data: bytes
+
+    @property
+    def source_seq(self) -> int:
+        """The last message of the source that is contained; 0 when none was ever told."""
+        return int(self.headers.get(SOURCE_SEQ, "0"))
+
+
+async def head_of(js: JetStreamContext, stream: str, subject: str) -> Head:
+    """The last commit on a subject, asked until the broker answers."""
+    while True:
+        try:
+            found = await js.get_last_msg(stream, subject)
+        except nats.js.errors.NotFoundError:
+            return Head(0, {}, b"")
+        except PASSING as err:
+            log.warning("the log does not answer; asking again", extra={"error": str(err)})
+            await asyncio.sleep(0.2)
+        else:
+            return Head(found.seq or 0, found.headers or {}, found.data or b"")
+
+
+def write_keys(keys: list[bytes]) -> str:
+    """Keys of 8 bytes each, for the KEYS header."""
+    return base64.b64encode(b"".join(keys)).decode("ascii")
+
+
+def read_keys(text: str) -> list[bytes]:
+    data = base64.b64decode(text)
+    return [data[at : at + 8] for at in range(0, len(data), 8)]
+
+
+class Chain:
+    """The commits of one writer on one subject. Not for two tasks at once. `open` first."""
+
+    def __init__(self, client: Client, stream: str, subject: str) -> None:
+        self.client, self.stream, self.subject = client, stream, subject
+        self.js = client.jetstream(timeout=_ANSWER_S)
+        self.head = Head(0, {}, b"")
+        self._run = os.urandom(6).hex()
+        self._count = 0
+
+    async def open(self) -> Head:
+        """Take the chain over where it stands."""
+        self.head = await head_of(self.js, self.stream, self.subject)
+        return self.head
+
+    async def commit(self, data: bytes, headers: Mapping[str, str]) -> int:
+        """Write one commit and return its sequence once it is on disk; waits as long as it takes. Raises Fenced."""
+        self._count += 1
+        commit_id = f"{self.subject}.{self._run}.{self._count}"
+        while True:
+            await wait_connected(self.client)
+            full = {**headers, Header.MSG_ID: commit_id, Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(self.head.seq)}
+            seq = await self._attempt(data, full)
+            if seq is None:
+                seq = await self._already_there(commit_id)
+            if seq is not None:
+                self.head = Head(seq, full, b"")
+                return seq
+
+    async def _attempt(self, data: bytes, headers: dict[str, Any]) -> int | None:
+        try:
+            return (await self.js.publish(self.subject, data, headers=headers)).seq
+        except nats.js.errors.APIError as err:
+            if err.err_code != _WRONG_LAST:
+                log.error("the log refuses a commit; trying again", extra={"error": str(err)})
+                await asyncio.sleep(0.5)
+        except PASSING as err:
+            log.warning("no answer to a commit; looking whether it arrived", extra={"error": str(err)})
+            await asyncio.sleep(0.1)
+        return None
+
+    async def _already_there(self, commit_id: str) -> int | None:
+        """The sequence of a commit whose answer was lost; None when it is to be sent again. Raises Fenced."""
+        await wait_connected(self.client)
+        last = await head_of(self.js, self.stream, self.subject)
+        if last.headers.get(Header.MSG_ID) == commit_id:
+            return last.seq
+        if last.seq not in (self.head.seq, 0):  # 0: the chain was so old that retention took its last commit
+            raise Fenced(f"{self.subject}: another writer has written commit {last.seq} after our {self.head.seq}")
+        self.head = Head(last.seq, last.headers, b"")
+        return None

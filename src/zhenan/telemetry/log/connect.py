@@ -1,0 +1,61 @@
+"""The connection to NATS that every process of the telemetry floor uses: it never gives up."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import nats
+import nats.errors
+from nats.aio.client import Client
+
+log = logging.getLogger("zhenan.log")
+RECONNECT_S = 0.2
+
+# What a call to the broker may raise while the broker is away, restarting or out of resources for a moment.
+PASSING: tuple[type[BaseException], ...] = (nats.errors.Error, OSError, asyncio.TimeoutError)
+
+
+async def connect(url: str, name: str) -> Client:
+    """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
+    warned = False
+    while True:
+        try:
+            return await nats.connect(
+                url,
+                name=f"zhenan-{name}",
+                max_reconnect_attempts=-1,
+                reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
+                connect_timeout=2,
+                ping_interval=10,
+                max_outstanding_pings=2,
+                pending_size=64 * 1024 * 1024,
+                error_cb=_say_error,
+                disconnected_cb=_say_disconnected,
+                reconnected_cb=_say_reconnected,
+            )
+        except PASSING as err:
+            if not warned:
+                log.warning("the broker does not answer; waiting", extra={"error": str(err) or type(err).__name__})
+                warned = True
+            await asyncio.sleep(RECONNECT_S)
+
+
+async def wait_connected(client: Client) -> None:
+    """Wait until the broker is there. Raises ConnectionError when this client was closed."""
+    while not client.is_connected:
+        if client.is_closed:
+            raise ConnectionError("the connection to NATS was closed")
+        await asyncio.sleep(0.05)
+
+
+async def _say_error(err: Exception) -> None:
+    log.warning("broker: %s", err or type(err).__name__)
+
+
+async def _say_disconnected() -> None:
+    log.warning("the broker is gone; reconnecting")
+
+
+async def _say_reconnected() -> None:
+    log.warning("the broker is back")

@@ -1,0 +1,211 @@
+"""Reading a stream in order from any place, over restarts of the broker, without ever skipping in silence."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import nats.js.errors
+from nats.aio.client import Client
+from nats.aio.subscription import Subscription
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+
+from zhenan.telemetry.log.connect import PASSING, wait_connected
+
+log = logging.getLogger("zhenan.log")
+_HEARTBEAT_S: Final = 2.0
+_EXPIRES_S: Final = 30.0
+_CLIENT_LIMIT: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Message:
+    """One message of a stream. `at_ms`: when the broker stored it, UTC. `waiting`: messages behind it, as told with it."""
+
+    seq: int
+    subject: str
+    data: bytes
+    headers: Mapping[str, str]
+    at_ms: int
+    waiting: int
+
+
+class _Lost(Exception):
+    """The consumer is gone or has missed something: make it anew behind the last message taken."""
+
+
+class Follower:
+    """Messages of a stream behind sequence `after`, in order, each once.
+
+    Args:
+        name: of the reader. It names the consumer, so that `zhenan doctor` shows its lag, and a second reader of the
+            same name takes the first one's place.
+        subject: only messages on it (wildcards allowed).
+    `gaps` counts messages that retention had removed before they were read; each gap is logged as an error.
+    """
+
+    def __init__(
+        self, client: Client, stream: str, name: str, *, after: int = 0, subject: str = "", batch: int = 64
+    ) -> None:
+        self.client, self.stream, self.name, self.subject, self.batch = client, stream, name, subject, batch
+        self.js = client.jetstream(timeout=5)
+        self.last = after
+        self.gaps = 0
+        self.waiting = 0  # messages not yet read, as last told
+        self._subscription: Subscription | None = None
+        self._asked = 0  # messages asked for and not yet delivered
+        self._delivered = 0  # the consumer's own count, to see a lost delivery
+        self._heard = 0.0
+
+    async def read(self, *, most: int = 0, wait_s: float = 0.0) -> list[Message]:
+        """What is there, at most `most` (default: the batch size); [] when nothing came within `wait_s`.
+
+        Waits through failures of the broker. Cancelling is safe: a message not returned is delivered again.
+        """
+        most = most or self.batch
+        found: list[Message] = []
+        deadline = time.monotonic() + wait_s
+        while len(found) < most:
+            try:
+                if self._subscription is None:
+                    await self._start(found)
+                message = await self._next(0.0 if found else max(0.0, deadline - time.monotonic()))
+            except _Lost as why:
+                log.warning("reading anew", extra={"stream": self.stream, "reader": self.name, "why": str(why)})
+                await self._drop()
+                continue
+            if message is None:
+                break
+            found.append(message)
+        if found:
+            self.last = found[-1].seq
+        return found
+
+    async def close(self) -> None:
+        """End the consumer."""
+        await self._drop()
+        try:
+            await self.js.delete_consumer(self.stream, self.name)
+        except PASSING:
+            pass
+
+    async def _start(self, found: list[Message]) -> None:
+        """Make the consumer behind the last message taken, also those taken in this call."""
+        await wait_connected(self.client)
+        after = found[-1].seq if found else self.last
+        try:
+            try:
+                await self.js.delete_consumer(self.stream, self.name)
+            except nats.js.errors.NotFoundError:
+                pass
+            await self.js.add_consumer(self.stream, self._config(after))
+            info = await self.js.stream_info(self.stream)
+            inbox = self.client.new_inbox()
+            self._subscription = await self.client.subscribe(
+                inbox, pending_msgs_limit=1_000_000, pending_bytes_limit=_CLIENT_LIMIT
+            )
+        except PASSING as err:
+            await asyncio.sleep(0.2)
+            raise _Lost(f"no consumer: {err or type(err).__name__}") from err
+        self._inbox, self._asked, self._delivered, self._heard = inbox, 0, 0, time.monotonic()
+        first = info.state.first_seq
+        if first > after + 1 and not self.subject:
+            self._tell_gap(after + 1, first - 1)
+        self._expected = max(after + 1, first)
+
+    def _config(self, after: int) -> ConsumerConfig:
+        return ConsumerConfig(
+            name=self.name,
+            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=after + 1,
+            ack_policy=AckPolicy.NONE,
+            filter_subject=self.subject or None,
+            mem_storage=True,
+            inactive_threshold=120,
+            num_replicas=1,
+        )
+
+    async def _drop(self) -> None:
+        if self._subscription is not None:
+            try:
+                await self._subscription.unsubscribe()
+            except PASSING:
+                pass
+            self._subscription = None
+
+    async def _ask(self) -> None:
+        """Keep at least one request with the broker, so that a new message comes at once."""
+        if self._asked > self.batch:
+            return
+        request = {
+            "batch": self.batch * 4,
+            "expires": int(_EXPIRES_S * 1e9),
+            "idle_heartbeat": int(_HEARTBEAT_S * 1e9),
+            "max_bytes": 64 * 1024 * 1024,
+        }
+        self._asked += self.batch * 4
+        subject = f"$JS.API.CONSUMER.MSG.NEXT.{self.stream}.{self.name}"
+        try:
+            await self.client.publish(subject, json.dumps(request).encode(), reply=self._inbox)
+        except PASSING as err:
+            raise _Lost(f"cannot ask: {err}") from err
+
+    async def _next(self, wait_s: float) -> Message | None:
+        subscription = self._subscription
+        assert subscription is not None
+        deadline = time.monotonic() + wait_s
+        while True:
+            await self._ask()
+            if subscription.pending_msgs == 0:
+                left = deadline - time.monotonic()
+                if time.monotonic() - self._heard > 3 * _HEARTBEAT_S:
+                    raise _Lost("silence: not even a heartbeat")
+                if left <= 0:
+                    await asyncio.sleep(0)
+                    if subscription.pending_msgs == 0:
+                        return None
+            try:
+                raw = await subscription.next_msg(min(max(deadline - time.monotonic(), 0.005), _HEARTBEAT_S))
+            except asyncio.TimeoutError:
+                continue
+            except PASSING as err:
+                raise _Lost(str(err) or type(err).__name__) from err
+            self._heard = time.monotonic()
+            if raw.headers and "Status" in raw.headers:
+                self._status(raw.headers)
+                continue
+            return self._message(raw)
+
+    def _status(self, headers: Mapping[str, str]) -> None:
+        code, words = headers.get("Status", ""), headers.get("Description", "")
+        if code == "100":  # idle heartbeat
+            return
+        if code in ("404", "408") or (code == "409" and "Consumer" not in words and "Server" not in words):
+            self._asked = 0  # a request has run out
+            return
+        raise _Lost(f"{code} {words}".strip())
+
+    def _message(self, raw: Any) -> Message:
+        # $JS.ACK.<stream>.<consumer>.<deliveries>.<stream seq>.<consumer seq>.<time ns>.<pending>
+        parts = raw.reply.split(".")
+        waiting, at_ns, consumer_seq, seq = (int(parts[-n]) for n in (1, 2, 3, 4))
+        if consumer_seq != self._delivered + 1:
+            raise _Lost(f"delivery {consumer_seq} came after {self._delivered}")
+        self._delivered, self.waiting = consumer_seq, waiting
+        self._asked = max(0, self._asked - 1)
+        if seq != self._expected and not self.subject:
+            self._tell_gap(self._expected, seq - 1)
+        self._expected = seq + 1
+        return Message(seq, raw.subject, raw.data, raw.headers or {}, at_ns // 1_000_000, waiting)
+
+    def _tell_gap(self, first: int, last: int) -> None:
+        self.gaps += last - first + 1
+        log.error(
+            "messages were removed by retention before they were read",
+            extra={"stream": self.stream, "reader": self.name, "first": first, "last": last},
+        )

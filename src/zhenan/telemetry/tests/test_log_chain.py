@@ -1,0 +1,137 @@
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.log import streams
+from zhenan.telemetry.log.chain import Chain, Fenced
+from zhenan.telemetry.log.connect import connect
+from zhenan.telemetry.log.follower import Follower
+
+
+def run(coroutine):
+    return asyncio.run(asyncio.wait_for(coroutine, 40))
+
+
+def readings(n: int, *, first: int = 0) -> Columns:
+    return Columns.of(range(first, first + n), range(n), np.arange(n) / 2, [0] * n)
+
+
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 2**31 - 1), st.integers(), st.floats(), st.integers(0, 255)).filter(
+            lambda r: abs(r[1]) < 2**63
+        )
+    )
+)
+def test_columns_come_back_as_they_were_packed(rows):
+    columns = Columns.of(*(zip(*rows, strict=True) if rows else ((), (), (), ())))
+    again = Columns.unpack(columns.pack())
+    for name in ("point", "ts", "value", "quality"):
+        assert getattr(again, name).tobytes() == getattr(columns, name).tobytes()
+
+
+def test_damaged_columns_are_refused():
+    good = readings(3).pack()
+    flipped = good[:20] + bytes([good[20] ^ 1]) + good[21:]
+    for bad in (b"", good[:10], good[:-1], good + b"x", flipped, b"XXXX" + good[4:]):
+        with pytest.raises(ValueError, match=r"columns|readings"):
+            Columns.unpack(bad)
+
+
+def test_columns_split_by_group_keep_their_order():
+    columns = readings(6)
+    parts = dict(columns.split(np.array([1, 0, 1, 0, 2, 1])))
+    assert {g: c.point.tolist() for g, c in parts.items()} == {0: [1, 3], 1: [0, 2, 5], 2: [4]}
+
+
+def test_a_commit_whose_answer_was_lost_is_not_written_twice(tmp_nats):
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        await streams.ensure(client.jetstream())
+        chain = Chain(client, streams.READINGS, "readings.0.test")
+        await chain.open()
+        real, lost = chain._attempt, []
+
+        async def answer_is_lost(data, headers):
+            seq = await real(data, headers)
+            if not lost:
+                lost.append(seq)
+                return None
+            return seq
+
+        chain._attempt = answer_is_lost
+        assert await chain.commit(b"one", {}) == 1
+        assert await chain.commit(b"two", {}) == 2
+        assert (await client.jetstream().stream_info(streams.READINGS)).state.messages == 2
+        await client.close()
+
+    run(story())
+
+
+def test_of_two_writers_on_one_chain_the_older_is_refused(tmp_nats):
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        await streams.ensure(client.jetstream())
+        old, new = (Chain(client, streams.READINGS, "readings.0.test") for _ in range(2))
+        await old.open()
+        await old.commit(b"a", {})
+        await new.open()
+        await new.commit(b"b", {})
+        with pytest.raises(Fenced, match="another writer"):
+            await old.commit(b"c", {})
+        await client.close()
+
+    run(story())
+
+
+def test_a_follower_reads_each_message_once_over_kills_of_the_broker(tmp_nats):
+    async def story():
+        client = await connect(tmp_nats.url, "writer")
+        await streams.ensure(client.jetstream())
+        chain = Chain(client, streams.READINGS, "readings.0.test")
+        await chain.open()
+        reader = Follower(await connect(tmp_nats.url, "reader"), streams.READINGS, "reader", after=0, batch=16)
+        seen: list[bytes] = []
+
+        async def read():
+            while len(seen) < 600:
+                seen.extend(m.data for m in await reader.read(wait_s=0.5))
+
+        async def write():
+            for n in range(600):
+                await chain.commit(str(n).encode(), {})
+
+        async def kill():
+            for _ in range(3):
+                await asyncio.sleep(0.4)
+                tmp_nats.kill()
+                await asyncio.to_thread(tmp_nats.start)
+
+        await asyncio.gather(read(), write(), kill())
+        assert seen == [str(n).encode() for n in range(600)]
+        assert (reader.gaps, reader.last) == (0, 600)
+        await reader.close()
+        await client.close()
+        await reader.client.close()
+
+    run(story())
+
+
+def test_a_follower_counts_what_retention_took(tmp_nats):
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        js = client.jetstream()
+        await streams.ensure(js)
+        for n in range(5):
+            await js.publish("readings.0.test", str(n).encode())
+        await js.purge_stream(streams.READINGS, seq=4)
+        reader = Follower(client, streams.READINGS, "reader", after=1)
+        assert [m.data for m in await reader.read(wait_s=2)] == [b"3", b"4"]
+        assert reader.gaps == 2
+        await client.close()
+
+    run(story())
