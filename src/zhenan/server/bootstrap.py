@@ -47,7 +47,8 @@ def main(argv: list[str]) -> None:
     with alone():
         set_up(dev=task == "setup" and "--dev" in rest)
     if task == "run":
-        os.environ.pop("PYTHONPATH", None)
+        if "ZHENAN_VENV" not in os.environ:
+            os.environ.pop("PYTHONPATH", None)
         sys.stdout.flush()
         os.execv(PYTHON, [str(PYTHON), "-m", "zhenan.server.cli", "up", *rest])  # noqa: S606  one process to signal
 
@@ -74,7 +75,8 @@ def set_up(*, dev: bool) -> None:
     install("base")
     if dev:
         install("dev")
-    link_package()
+    if "ZHENAN_VENV" not in os.environ:  # an environment shared by several checkouts belongs to none of them
+        link_package()
     if _npm_stale():
         with step("front-end packages"):
             _finish_npm(node or _start_npm(own_node=True))

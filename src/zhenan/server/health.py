@@ -53,8 +53,9 @@ async def broker(url: str) -> list[Finding]:
     except (OSError, nats.errors.Error, TimeoutError) as err:
         return [Finding("nats", False, f"no answer: {str(err) or type(err).__name__}")]
     try:
-        version = f"nats-server {client.connected_server_version}"
-        found = [Finding("nats", True, version, {"version": str(client.connected_server_version)})]
+        told = client.connected_server_version
+        version = f"{told.major}.{told.minor}.{told.patch}"
+        found = [Finding("nats", True, f"nats-server {version}", {"version": version})]
         stream_api = client.jetstream(timeout=WAIT_S)
         for stream in await stream_api.streams_info():
             found += await _consumers(stream_api, stream)

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.server import config
+from zhenan.server import config, logs
 
 ROOT = config.ROOT
 SRC = Path(__file__).resolve().parents[1]
@@ -163,6 +163,7 @@ MEDIA_ROOT = DATA_DIR / "evidence"
 FILE_UPLOAD_MAX_MEMORY_SIZE = 5 * 1024 * 1024
 DATA_UPLOAD_MAX_MEMORY_SIZE = 20 * 1024 * 1024
 
+LOGGING = logs.LOGGING_CONFIG
 NINJA_PAGINATION_PER_PAGE = 100
 
 # Key of the national map service Tianditu: with it the map lies over its tiles, without it the map needs no internet.

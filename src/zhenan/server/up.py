@@ -55,10 +55,11 @@ def _start(watch: supervisor.Supervisor, asked: argparse.Namespace) -> None:
     embedded.write_private(config.engines_file(), json.dumps(addresses, indent=1))
     _prepare(asked)
     port = _web_port(asked.port)
-    watch.url = f"http://{asked.host if asked.host not in ALL_ADDRESSES else '127.0.0.1'}:{port}/"
+    host = "127.0.0.1" if asked.host in ALL_ADDRESSES else asked.host
+    watch.url = f"http://{host}:{port}/"
     embedded.write_private(config.engines_file(), json.dumps(addresses | {"web_url": watch.url}, indent=1))
     watch.add(services.table(host=asked.host, port=port, demo=asked.demo))
-    _wait_for_pages(watch, port)
+    _wait_for_pages(watch, host, port)
     _greet(watch, data)
 
 
@@ -115,19 +116,27 @@ def _web_port(preferred: int) -> int:
     return port
 
 
-def _wait_for_pages(watch: supervisor.Supervisor, port: int) -> None:
+def _wait_for_pages(watch: supervisor.Supervisor, host: str, port: int) -> None:
+    """Until the pages answer; an answer other than 200 is said, and the platform stays up to be looked at."""
+    log = watch.data / "logs" / "web.log"
     with step("pages"):
         deadline = time.monotonic() + WEB_WAIT_S
-        while time.monotonic() < deadline:
+        while (status := _asked(host, port)) is None:
             watch.tick()
-            asked = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
-            with contextlib.suppress(OSError, http.client.HTTPException):
-                asked.request("GET", "/healthz")
-                asked.getresponse()
-                return
-            asked.close()
+            if time.monotonic() > deadline:
+                raise SetUpFailed(f"the pages did not answer within {WEB_WAIT_S} s; see {log}")
             time.sleep(0.1)
-        raise SetUpFailed(f"the pages did not answer within {WEB_WAIT_S} s; see {watch.data / 'logs' / 'web.log'}")
+    if status != 200:
+        say(f"the pages answer with status {status}: see {log} and `zhenan doctor`")
+
+
+def _asked(host: str, port: int) -> int | None:
+    """The status of /healthz; None when nothing answers yet."""
+    asked = http.client.HTTPConnection(host, port, timeout=10)
+    with contextlib.suppress(OSError, http.client.HTTPException), contextlib.closing(asked):
+        asked.request("GET", "/healthz")
+        return asked.getresponse().status
+    return None
 
 
 def _greet(watch: supervisor.Supervisor, data: Path) -> None:
