@@ -1,8 +1,19 @@
-"""Django's entry for the room."""
+"""Django's entry for indicators: navigation and the board's headline figures."""
 
 from django.apps import AppConfig
+from django.utils.translation import gettext_lazy as _
 
 
 class IndicatorsConfig(AppConfig):
     name = "zhenan.domains.indicators"
     label = "indicators"
+    verbose_name = _("Indicators")
+
+    def ready(self) -> None:
+        from zhenan.kernel import slots
+
+        slots.nav.register(
+            slots.NavItem(
+                "indicators", _("Indicators"), "indicators:list", _("Account"), "chart-bar", "indicator.view", 10
+            )
+        )
