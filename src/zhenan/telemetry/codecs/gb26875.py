@@ -13,7 +13,6 @@ import msgspec
 
 from zhenan.telemetry.codecs.base import (
     GOOD,
-    NO_DEVICE_TIME,
     BadFrame,
     CodecError,
     Decoded,
@@ -258,7 +257,7 @@ def patrol(src: str, dst: str, serial: int, timeout_min: int, now_ms: int) -> by
 
 
 __all__ = [
-    "ANSWER", "CONFIRM", "CONTROL", "DENY", "NO_DEVICE_TIME", "REQUEST", "SEND", "Splitter", "answer", "confirm",
+    "ANSWER", "CONFIRM", "CONTROL", "DENY", "REQUEST", "SEND", "Splitter", "answer", "confirm",
     "decode", "decode_unit", "deny", "device_clock_is_good", "device_key", "encode", "message_key", "needs_confirm",
     "parse", "patrol", "readings", "reply", "request", "send", "set_clock", "write_unit",
 ]  # fmt: skip

@@ -13,11 +13,8 @@ import msgspec
 
 from zhenan.telemetry.codecs.base import (
     BAD,
-    GOOD,
-    BadFrame,
     CodecError,
     Decoded,
-    Frame,
     MessageKey,
     Reading,
     ScanSplitter,
@@ -348,7 +345,7 @@ def upload(
 
 
 __all__ = [
-    "GOOD", "BadFrame", "Frame", "Segment", "Splitter", "answer_for", "checksum", "decode", "decode_segment",
-    "device_key", "encode", "flag_of", "message_key", "packet_of", "parse", "read_segment", "readings", "request",
-    "segment_of", "upload", "write_area", "write_qn", "write_segment",
+    "Segment", "Splitter", "answer_for", "checksum", "decode", "decode_segment", "device_key", "encode", "flag_of",
+    "message_key", "packet_of", "parse", "read_segment", "readings", "request", "segment_of", "upload", "write_area",
+    "write_qn", "write_segment",
 ]  # fmt: skip
