@@ -29,7 +29,7 @@ class Judge:
 
     A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at`
     (int64 ms, one a point, core.NONE for unknown) is where its silence begins to count before its first reading;
-    without it such a point never falls silent. `withdrawn`: after `restore`, clears of alarms whose rule or point is gone.
+    without it such a point never falls silent. `withdrawn`: after `restore`, clears of alarms without a rule.
     """
 
     def __init__(
@@ -64,7 +64,8 @@ class Judge:
 
     def judge(self, columns: ReadingColumns) -> JudgeResult:
         """Judge readings in the order given. A point out of range or a time outside the years 1-9999 is REFUSED."""
-        point, ts, value, quality = _checked(columns)
+        checked = _checked(columns)
+        point, ts, value, quality = checked.point, checked.ts, checked.value, checked.quality
         verdicts = np.empty(point.size, dtype=np.uint8)
         counts = np.zeros(5, dtype=np.int64)
         state, table = self.state, self.table
@@ -177,17 +178,21 @@ def _checked(columns: ReadingColumns) -> Columns:
         _column("value", columns.value, np.float64),
         _column("quality", columns.quality, np.uint8),
     )
-    if len({column.size for column in found}) != 1:
-        raise ValueError(f"columns must be of one length; got {[column.size for column in found]}")
+    sizes = [found.point.size, found.ts.size, found.value.size, found.quality.size]
+    if len(set(sizes)) != 1:
+        raise ValueError(f"columns must be of one length; got {sizes}")
     return found
 
 
 def _column(name: str, data: NDArray[Any], dtype: Any) -> NDArray[Any]:
-    """A flat read-only view: bytes off the wire are read-only, and the loop is compiled for one sort of array only."""
+    """The data, copied where need be, as the one sort of array the loop is compiled for: aligned and read-only.
+
+    Columns off the wire are read-only, and their 8-byte numbers may begin anywhere.
+    """
     array = np.asarray(data)
     if array.ndim != 1 or (array.size and not np.can_cast(array.dtype, dtype, "safe")):
         raise ValueError(f"{name} must be a flat array of {np.dtype(dtype)}; got {array.dtype} of shape {array.shape}")
-    view = np.ascontiguousarray(array, dtype=dtype).view()
+    view = np.require(array, dtype, ["C", "A"]).view()
     view.flags.writeable = False
     return view
 
@@ -195,6 +200,6 @@ def _column(name: str, data: NDArray[Any], dtype: Any) -> NDArray[Any]:
 def warm_up() -> None:
     """Compile (or load) the loops now, so that the first reading does not wait for it."""
     judge = Judge([], ["a"])
-    judge.judge(Columns(*(np.zeros(1, dtype=d) for d in (np.int32, np.int64, np.float64, np.uint8))))  # type: ignore[arg-type]
+    judge.judge(Columns.of([0], [0], [0.0], [0]))
     judge.advance(0)
     judge.raised()

@@ -244,7 +244,10 @@ class _Reader:
                     if last:
                         break
                     return None, 0
-                line += "\n" + _text(lines[place + more], encoding)
+                following = lines[place + more]
+                if len(following) > MAX_LINE or not _decodes(following, encoding or "utf-8"):
+                    break
+                line += "\n" + following.decode(encoding or "utf-8").removesuffix("\r")
             try:
                 fields = next(csv.reader([line], strict=True))
             except csv.Error as err:

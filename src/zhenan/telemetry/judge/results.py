@@ -7,6 +7,10 @@ from typing import Any, NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from zhenan.telemetry.columns import Columns
+
+__all__ = ["KINDS", "Columns", "Counters", "JudgeResult", "ReadingColumns", "Transition", "Transitions"]
+
 KINDS = ("raise", "clear")
 
 
@@ -21,15 +25,6 @@ class ReadingColumns(Protocol):
     def value(self) -> NDArray[Any]: ...
     @property
     def quality(self) -> NDArray[Any]: ...
-
-
-class Columns(NamedTuple):
-    """The plain form of ReadingColumns."""
-
-    point: NDArray[np.int32]
-    ts: NDArray[np.int64]
-    value: NDArray[np.float64]
-    quality: NDArray[np.uint8]
 
 
 class Transition(NamedTuple):

@@ -2,6 +2,7 @@
 
 import difflib
 import re
+import reprlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from zhenan.telemetry.judge.rules import MODELS, Rule, RuleFile, keys_of
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 reads 1e3 as text; people mean a number
 _TEXT_KEYS = ("id", "points")  # `id: on` and `points: [0017]` are the words as written, not true and 15
 _MAX_SHOWN = 60
+_SHOWN = reprlib.Repr()  # aliases can make a value too large to write out
+_SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = _MAX_SHOWN
 
 
 class RulesFault(ValueError):
@@ -134,7 +137,7 @@ def _hint(word: str, words: Sequence[str]) -> str:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = _SHOWN.repr(value)
     return text if len(text) <= _MAX_SHOWN else f"{text[:_MAX_SHOWN]}…"
 
 

@@ -1,6 +1,7 @@
 """Every kind of rule by hand, on each limit and beside it. Readings are written "ts:value" with ts in seconds."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -232,7 +233,7 @@ def test_each_reading_has_its_verdict_and_is_counted():
 
 def test_quality_two_is_good_only_its_time_is_not_the_devices():
     judge = Judge(parse_rules(f"rules: [{{id: r, level: 2, {GAS}}}]"), ["p"])
-    one = columns("1:26")._replace(quality=np.array([2], dtype=np.uint8))
+    one = replace(columns("1:26"), quality=np.array([2], dtype=np.uint8))
     assert told(judge, judge.judge(one).transitions) == "raise@1(1)"
 
 
@@ -241,7 +242,7 @@ def test_a_point_that_does_not_exist_and_a_time_out_of_the_calendar_are_refused(
     for point in (-1, 1, 2**31 - 1, -(2**31)):
         assert judge.judge(columns("1:26", point)).verdicts.tolist() == [core.REFUSED]
     for ts in (core.MAX_TS + 1, core.MIN_TS - 1, 2**63 - 1, -(2**63)):
-        odd = columns("1:26")._replace(ts=np.array([ts], dtype=np.int64))
+        odd = replace(columns("1:26"), ts=np.array([ts], dtype=np.int64))
         assert judge.judge(odd).verdicts.tolist() == [core.REFUSED]
     assert judge.counters.refused == 8
     assert judge.raised() == []
@@ -294,17 +295,20 @@ def test_columns_that_do_not_fit_are_refused_with_what_came():
     judge = Judge([], ["p"])
     good = columns("1:1 2:2")
     with pytest.raises(ValueError, match=r"one length; got \[2, 2, 2, 1\]"):
-        judge.judge(good._replace(quality=good.quality[:1]))
+        judge.judge(replace(good, quality=good.quality[:1]))
     with pytest.raises(ValueError, match="ts must be a flat array of int64; got float64"):
-        judge.judge(good._replace(ts=good.ts.astype(float)))
+        judge.judge(replace(good, ts=good.ts.astype(float)))
     with pytest.raises(ValueError, match="point must be int32"):
-        judge.judge(good._replace(point=np.array([2**40, 1])))
+        judge.judge(replace(good, point=np.array([2**40, 1])))
     assert judge.counters.readings == 0
 
 
-def test_read_only_columns_off_the_wire_are_judged():
+def test_read_only_columns_off_the_wire_that_begin_anywhere_are_judged():
     judge = Judge(parse_rules(f"rules: [{{id: r, level: 2, {GAS}}}]"), ["p"])
-    wire = Columns(*(np.frombuffer(c.tobytes(), c.dtype) for c in columns("1:26 2:0")))
+    odd = columns("1:26 1.5:22 2:0")
+    wire = Columns.unpack(odd.pack())
+    assert not wire.ts.flags.writeable
+    assert not wire.ts.flags.aligned
     assert told(judge, judge.judge(wire).transitions) == "raise@1(1) clear@2(1)"
 
 
