@@ -53,7 +53,7 @@ class PostForm(forms.Form):
     organisation_code = forms.CharField(label=_("Code of the organisation"), max_length=60)
     role = forms.ChoiceField(label=_("Role"), choices=role_choices)
     division = DivisionField(label=_("Area of responsibility"))
-    title = forms.CharField(label=_("Title"), max_length=100, required=False)
+    title = forms.CharField(label=_("Job title"), max_length=100, required=False)
     since = forms.DateField(label=_("From"), widget=DAY, initial=timezone.localdate)
     until = forms.DateField(label=_("Until (not included)"), widget=DAY, required=False)
 

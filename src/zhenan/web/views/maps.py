@@ -45,7 +45,7 @@ def page(request: AuthedRequest) -> HttpResponse:
         "divisions": reverse("web:map-divisions"),
         "tianditu": getattr(settings, "TIANDITU_KEY", ""),
         "words": {
-            "open": _("Open"), "more": _("more, zoom in"), "noGl": _("This browser cannot draw the map (no WebGL2)."),
+            "open": _("Open the record"), "more": _("more, zoom in"), "noGl": _("This browser cannot draw the map (no WebGL2)."),
             "failed": _("could not be loaded"),
         },
     }  # fmt: skip
