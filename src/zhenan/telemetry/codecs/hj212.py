@@ -81,6 +81,8 @@ class Splitter(ScanSplitter):
     def __init__(self, *, max_segment: int = MAX_SEGMENT) -> None:
         super().__init__()
         self.max_frame = max_segment + 10
+        self._window_end = 0
+        self._spent = 0  # bytes of failed CRCs within the window
 
     def examine(self, buffer: bytearray, at: int) -> int | str | None:
         digits = buffer[at + 2 : at + 6]
@@ -96,11 +98,22 @@ class Splitter(ScanSplitter):
         declared = _declared_crc(bytes(buffer[at + total - 4 : at + total]))
         if declared is None:
             return "crc_field"
-        return total if checksum(buffer[at + 6 : at + total - 4]) == declared else "crc"
+        if self._is_flooded():
+            return "crc"
+        if checksum(buffer[at + 6 : at + total - 4]) == declared:
+            return total
+        self._spent += total
+        return "crc"
+
+    def _is_flooded(self) -> bool:
+        """Whether false starts, each claiming a long segment, have had more than eight CRCs for a byte of stream."""
+        if self._offset >= self._window_end:
+            self._window_end, self._spent = self._offset + self.max_frame, 0
+        return self._spent > 8 * self.max_frame
 
     def claimed(self, buffer: bytearray, at: int) -> int:
         digits = buffer[at + 2 : at + 6]
-        return int(digits) + 10 if digits.isdigit() and int(digits) + 10 <= self.max_frame else 0
+        return int(digits) + 10 if digits.isdigit() and int(digits) + 10 <= self.max_frame else 10
 
 
 class Segment(msgspec.Struct, frozen=True):

@@ -271,3 +271,15 @@ def test_no_stream_makes_the_splitter_hold_more_than_a_frame():
     for piece in (b"x" * 20_000, b"#" * 20_000, b"##8000" + b"y" * 20_000):
         splitter.feed(piece)
         assert splitter.pending <= splitter.max_frame
+
+
+def test_a_flood_of_false_starts_costs_no_more_than_its_bytes(monkeypatch):
+    summed = []
+    plain = hj212.checksum
+    monkeypatch.setattr(hj212, "checksum", lambda segment: summed.append(len(segment)) or plain(segment))
+    splitter = hj212.Splitter()
+    flood = b"##8000" * 5000
+    splitter.feed(flood)
+    assert sum(summed) < 20 * len(flood)
+    items = splitter.feed(b"." * 16_404 + EXAMPLE)
+    assert frames_of(items) == [EXAMPLE]
