@@ -126,9 +126,10 @@ def install(name: str) -> None:
 
 
 def _uv() -> bool:
-    """Whether uv is there and sees the same package sources as pip (pip's own configuration is not uv's)."""
-    told = subprocess.run([*PIP, "config", "list"], capture_output=True, text=True).stdout
-    if any(key in told for key in ("index-url", "find-links", "no-index", "proxy", "cert")):
+    """Whether uv is there (fetched when not), and pip is not told to look elsewhere, in ways that uv does not read."""
+    told = subprocess.run([str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True).stdout
+    keys = {line.partition("=")[0].rpartition(".")[2] for line in told.splitlines()}
+    if keys & {"index-url", "no-index", "proxy"}:
         return False
     return (VENV / "bin" / "uv").exists() or _logged([*PIP, "install", "uv"])
 
