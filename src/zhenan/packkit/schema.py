@@ -158,13 +158,13 @@ class SubjectsFile(Model):
 class Channel(Model):
     """One channel of a device, yielding one point (``measure``) or several (``bits`` of a status word).
 
-    ``channel``: the decoder's name with ``*`` for a part that varies: a JSON key; or for GB/T 26875.3
+    ``channel``: the decoder's name with ``*`` or ``[0-4]`` for what varies: a JSON key; or for GB/T 26875.3
     ``sys{system}.{component type}.{component address}.a{analogue type}`` or ``….status``, and ``status`` for the
     transmission device itself. Value of a point: raw x scale + offset, in the measure's unit; a bit gives 0 or 1.
     ``states`` turns a JSON text into a state's number. A value outside ``range`` is unfit (quality bad), never judged.
     """
 
-    channel: str = Field(pattern=r"^[A-Za-z0-9_*-]+(\.[A-Za-z0-9_*-]+)*$", max_length=64)
+    channel: str = Field(pattern=r"^[A-Za-z0-9_*\[\]-]+(\.[A-Za-z0-9_*\[\]-]+)*$", max_length=64)
     measure: MeasureCode | None = None
     unit: UnitCode | None = None
     scale: float = 1.0
