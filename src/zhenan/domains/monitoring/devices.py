@@ -65,6 +65,7 @@ def register_device(
     installed_on: date | None = None,
     replace_by: date | None = None,
     attributes: dict[str, Any] | None = None,
+    parent: Device | None = None,
 ) -> Device:
     """Register a device with its points; the gateway takes its readings from the next moment on. Raises DeviceTaken."""
     spec = registry().device_model(model)

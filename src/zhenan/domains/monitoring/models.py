@@ -38,6 +38,8 @@ class Device(models.Model):
     model = models.CharField(_("model"), max_length=80)  # a pack's device model
     programme = models.CharField(_("programme"), max_length=60)
     subject = models.ForeignKey("register.Subject", models.PROTECT, related_name="devices")
+    # The device on whose connection it reports: a terminal behind a transmission device. Its channels come there.
+    parent = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="terminals")
     name = models.CharField(_("name"), max_length=200)
     active = models.BooleanField(_("active"), default=True)
     installed_on = models.DateField(_("installed on"), null=True, blank=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from django.db.models import Count, Max, Q, QuerySet
+from django.db.models.functions import Coalesce
 from numpy.typing import NDArray
 
 from zhenan.domains.monitoring.models import Alarm, Device, Point
@@ -57,11 +58,28 @@ def devices_stamp() -> str:
 
 
 def gateway_points() -> Iterator[PointRow]:
-    """Every point of every active device, ordered by device."""
+    """Every point of every active device, under the identity and id of the device on whose connection it comes."""
     fields = (
-        "device__protocol", "device__key", "device_id", "channel", "id", "scale", "offset", "bit", "low", "high", "states",
-    )  # fmt: skip
-    rows = Point.objects.filter(device__active=True).order_by("device_id", "id").values_list(*fields)
+        "device__protocol",
+        "wire_key",
+        "wire_id",
+        "channel",
+        "id",
+        "scale",
+        "offset",
+        "bit",
+        "low",
+        "high",
+        "states",
+    )
+    rows = (
+        Point.objects.filter(device__active=True)
+        .annotate(
+            wire_key=Coalesce("device__parent__key", "device__key"), wire_id=Coalesce("device__parent_id", "device_id")
+        )
+        .order_by("wire_id", "id")
+        .values_list(*fields)
+    )
     for row in rows.iterator(chunk_size=20_000):
         yield PointRow(*row)
 

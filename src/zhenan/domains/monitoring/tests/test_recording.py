@@ -1,0 +1,72 @@
+"""From transitions to alarms: once each, told once, deadlines opened, the valve told to close."""
+
+from datetime import timedelta
+
+from zhenan.domains.monitoring.models import Alarm, DeviceCommand
+from zhenan.domains.monitoring.queries import gateway_points, judge_setup
+from zhenan.domains.monitoring.services import record_transitions
+from zhenan.domains.monitoring.tests.conftest import NOON
+from zhenan.kernel.events.models import Event
+from zhenan.kernel.notices.models import Notice
+from zhenan.kernel.workflow.models import Deadline
+from zhenan.kernel.workflow.services import tick
+
+
+def test_a_raise_makes_one_alarm_that_explains_itself(transition, detector):
+    done = record_transitions([transition()], at=NOON)
+    alarm = Alarm.objects.get()
+    assert done.raised == [alarm.pk]
+    assert (alarm.level, alarm.value, alarm.onset, alarm.state) == (2, 22.0, NOON, "raised")
+    assert alarm.rule_spec["rule"]["above"] == 20
+    assert alarm.respond_by == NOON + timedelta(seconds=180)
+
+
+def test_a_replay_changes_nothing(transition):
+    words = [transition(), transition("clear", after_s=90, value=3.0)]
+    record_transitions(words, at=NOON)
+    counts = (Alarm.objects.count(), Event.objects.count(), Notice.objects.count(), Deadline.objects.count())
+    again = record_transitions(words, at=NOON + timedelta(minutes=5))
+    assert (again.raised, again.cleared, again.commands) == ([], [], [])
+    assert (Alarm.objects.count(), Event.objects.count(), Notice.objects.count(), Deadline.objects.count()) == counts
+    assert Alarm.objects.get().cleared_at == NOON + timedelta(seconds=90)
+
+
+def test_those_whom_the_rule_names_are_told_once(transition):
+    record_transitions([transition()], at=NOON)
+    told = set(Notice.objects.values_list("recipient__username", flat=True))
+    assert told == {
+        "enterprise_head_here",
+        "enterprise_safety_here",
+        "grid_worker",
+        "town_officer_here",
+        "town_officer_2_here",
+    }
+
+
+def test_the_rule_tells_the_valve_to_close_once(transition, valve):
+    record_transitions([transition()], at=NOON)
+    record_transitions([transition()], at=NOON)
+    command = DeviceCommand.objects.get()
+    assert (command.device, command.command, command.payload) == (valve, "close", {"valve": "closed"})
+
+
+def test_an_alarm_nobody_answers_climbs_to_the_district(transition):
+    record_transitions([transition()], at=NOON)
+    tick(NOON + timedelta(minutes=3 + 15))
+    climbed = Notice.objects.filter(kind="deadline.alarm.respond", recipient__username="district_officer_here")
+    assert climbed.count() == 1
+
+
+def test_the_gateway_and_the_judge_know_the_points(detector):
+    rows = {row.channel: row for row in gateway_points()}
+    assert rows["lel"].device_key == "GD0001"
+    assert (rows["lel"].low, rows["lel"].high) == (0, 100)
+    assert rows["linkage"].states == {"idle": 0.0, "acted": 1.0, "failed": 2.0}
+    setup = judge_setup()
+    gas = {rule.id for rule in setup.rules if str(rows["lel"].point_id) in (rule.points or ())}
+    assert {"catering_gas.gas_alarm", "catering_gas.gas_high", "catering_gas.detector_offline"} <= gas
+
+
+def test_a_transition_of_a_point_that_is_gone_is_counted(transition):
+    gone = transition()._replace(point="999999")
+    assert record_transitions([gone], at=NOON).unknown == 1
