@@ -136,7 +136,9 @@ def _uv() -> bool:
 
 def _logged(argv: list[str], *, cwd: Path = ROOT) -> bool:
     with SETUP_LOG.open("ab") as out:
-        return subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd).returncode == 0
+        environment = {**os.environ, "UV_SYSTEM_CERTS": "1"}
+        done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=out, stderr=out, cwd=cwd, env=environment)
+        return done.returncode == 0
 
 
 def link_package() -> None:

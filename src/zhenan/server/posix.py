@@ -104,10 +104,16 @@ def let_pass(uid: int, *, folder: Path, programs: Path, say: Callable[[str], Non
     cluster = folder / "data"
     if folder.stat().st_uid == 0 or (cluster.exists() and cluster.stat().st_uid == 0):
         _give(folder, uid)
-    tree = programs.parent.resolve()
-    if _reads(programs / "postgres", uid):
+    if _runs(programs / "postgres", uid):
         return
-    _enter(tree, say)
+    package = programs.parent.parent.resolve()
+    _enter(package, say)
+    for tree in (package, package.with_name(f"{package.name}.libs")):
+        _open(tree)
+
+
+def _open(tree: Path) -> None:
+    """Let others read a tree of installed files (a strict umask at the time of installing closes it)."""
     for path in (tree, *tree.rglob("*")):
         wanted = OTHERS_READ if path.is_dir() or path.stat().st_mode & stat.S_IXUSR else stat.S_IROTH
         if path.stat().st_mode & wanted != wanted:
@@ -128,7 +134,7 @@ def _give(folder: Path, uid: int) -> None:
         os.chown(path, uid, gid, follow_symlinks=False)
 
 
-def _reads(program: Path, uid: int) -> bool:
+def _runs(program: Path, uid: int) -> bool:
     try:
         return subprocess.run([program, "-V"], user=uid, extra_groups=[], capture_output=True, cwd="/").returncode == 0
     except PermissionError:
