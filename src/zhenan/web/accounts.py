@@ -23,6 +23,4 @@ class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
 
 def remember_language(response: HttpResponse, language: str) -> None:
     """Keep the choice in Django's language cookie for a year."""
-    response.set_cookie(
-        settings.LANGUAGE_COOKIE_NAME, language, max_age=365 * 86400, samesite="Lax", httponly=True
-    )
+    response.set_cookie(settings.LANGUAGE_COOKIE_NAME, language, max_age=365 * 86400, samesite="Lax", httponly=True)

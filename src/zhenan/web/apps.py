@@ -27,8 +27,17 @@ class WebConfig(AppConfig):
             slots.NavItem("today", _("Today"), "web:today", work, icon="checklist", order=1),
             slots.NavItem("map", _("Map"), "web:map", work, icon="map-2", capability="subject.view", order=2),
             slots.NavItem("board", _("Board"), "web:board", work, icon="layout-dashboard", order=3),
-            slots.NavItem("organisations", _("Organisations"), "web:organisations", system, icon="building-community",
-                          capability="people.view", order=900),
-            slots.NavItem("people", _("People"), "web:people", system, icon="users", capability="people.view", order=901),
+            slots.NavItem(
+                "organisations",
+                _("Organisations"),
+                "web:organisations",
+                system,
+                icon="building-community",
+                capability="people.view",
+                order=900,
+            ),
+            slots.NavItem(
+                "people", _("People"), "web:people", system, icon="users", capability="people.view", order=901
+            ),
         ):
             slots.nav.register(item)

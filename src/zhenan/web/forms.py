@@ -32,7 +32,7 @@ class PersonForm(forms.Form):
     username = forms.RegexField(
         r"^[\w.@+-]{3,60}$", label=_("Sign-in name"), help_text=_("3 to 60 letters, digits and . @ + - _")
     )
-    name = forms.CharField(label=_("Name"), max_length=100)
+    name = forms.CharField(label=_("Full name"), max_length=100)
     phone = forms.RegexField(r"^[0-9+ -]{3,40}$", label=_("Phone"), required=False)
     language = forms.ChoiceField(label=_("Language"), choices=settings.LANGUAGES)
     password = forms.CharField(
@@ -43,8 +43,10 @@ class PersonForm(forms.Form):
 
 class OrganisationForm(forms.Form):
     code = forms.RegexField(r"^[\w.:-]{1,60}$", label=_("Code"), help_text=_("A credit code, or any stable short code"))
-    name = forms.CharField(label=_("Name"), max_length=200)
-    kind = forms.RegexField(r"^[a-z][a-z0-9_]{1,39}$", label=_("Kind"), help_text=_("A word such as enterprise or town_office"))
+    name = forms.CharField(label=_("Organisation name"), max_length=200)
+    kind = forms.RegexField(
+        r"^[a-z][a-z0-9_]{1,39}$", label=_("Kind"), help_text=_("A word such as enterprise or town_office")
+    )
     division = DivisionField()
     phone = forms.RegexField(r"^[0-9+ -]{3,40}$", label=_("Phone"), required=False)
 

@@ -60,14 +60,29 @@ def create_organisation(
         if Organisation.objects.filter(code=code).exists():
             raise CodeTaken(code=code)
         made = Organisation.objects.create(code=code, name=name, kind=kind, division=division, phone=phone)
-        record("people.organisation_created", targets=[made], actor=actor, at=at, path=division.path,
-               organisations=[made.pk], data={"name": name})
+        record(
+            "people.organisation_created",
+            targets=[made],
+            actor=actor,
+            at=at,
+            path=division.path,
+            organisations=[made.pk],
+            data={"name": name},
+        )
     return made
 
 
 def begin_post(
-    user_id: int, *, organisation: Organisation, role: str, division: Division, title: str, since: date,
-    until: date | None, actor: User | None, at: datetime,
+    user_id: int,
+    *,
+    organisation: Organisation,
+    role: str,
+    division: Division,
+    title: str,
+    since: date,
+    until: date | None,
+    actor: User | None,
+    at: datetime,
 ) -> Post:
     """Put a person into a role at an organisation from a day on. Raises NotAllowed."""
     require(actor, "people.edit")
@@ -76,9 +91,15 @@ def begin_post(
         post = Post.objects.create(
             user=user, organisation=organisation, role=role, division=division, title=title, since=since, until=until
         )
-        record("people.post_begun", targets=[user, organisation], actor=actor, at=at, path=division.path,
-               organisations=[organisation.pk],
-               data={"name": str(user), "role": post.role_label, "organisation": organisation.name, "since": str(since)})
+        record(
+            "people.post_begun",
+            targets=[user, organisation],
+            actor=actor,
+            at=at,
+            path=division.path,
+            organisations=[organisation.pk],
+            data={"name": str(user), "role": post.role_label, "organisation": organisation.name, "since": str(since)},
+        )
     return post
 
 
@@ -86,16 +107,26 @@ def end_post(post_id: int, *, last_day_after: date, actor: User | None, at: date
     """End a post: ``last_day_after`` is the first day without it. Raises PostAlreadyEnded, PostTooYoung, NotAllowed."""
     require(actor, "people.edit")
     with transaction.atomic():
-        post = Post.objects.select_for_update(of=("self",)).select_related("organisation", "user", "division").get(pk=post_id)
+        post = (
+            Post.objects.select_for_update(of=("self",))
+            .select_related("organisation", "user", "division")
+            .get(pk=post_id)
+        )
         if post.until is not None and post.until <= last_day_after:
             raise PostAlreadyEnded(until=post.until)
         if last_day_after <= post.since:
             raise PostTooYoung(since=post.since)
         post.until = last_day_after
         post.save(update_fields=["until"])
-        record("people.post_ended", targets=[post.user, post.organisation], actor=actor, at=at, path=post.division.path,
-               organisations=[post.organisation_id],
-               data={"name": str(post.user), "role": post.role_label, "organisation": post.organisation.name})
+        record(
+            "people.post_ended",
+            targets=[post.user, post.organisation],
+            actor=actor,
+            at=at,
+            path=post.division.path,
+            organisations=[post.organisation_id],
+            data={"name": str(post.user), "role": post.role_label, "organisation": post.organisation.name},
+        )
     return post
 
 

@@ -110,7 +110,9 @@ def _xlsx_cell(sheet: Any, line: int, at: int, value: Any, day: Any, moment: Any
         sheet.write_string(line, at, as_text(value)[:32767])
 
 
-def response(request: HttpRequest, kind: str, title: str, columns: Sequence[Column], rows: Any) -> StreamingHttpResponse:
+def response(
+    request: HttpRequest, kind: str, title: str, columns: Sequence[Column], rows: Any
+) -> StreamingHttpResponse:
     """The download. ``kind``: "csv" or "xlsx"; ``rows``: the ordered queryset of every row that is listed."""
     fetched = rows.iterator(chunk_size=ROWS_AT_ONCE)
     if kind == "csv":
@@ -139,5 +141,3 @@ async def _in_async(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
     pull = sync_to_async(lambda: next(pieces, None))
     while (piece := await pull()) is not None:
         yield piece
-
-

@@ -178,7 +178,9 @@ class DateRangeFilter(Filter):
         if first:
             kept &= Q(**{f"{self.path}__gte": _midnight(first) if self.timed else first})
         if last:
-            kept &= Q(**{f"{self.path}__lt": _midnight(last + timedelta(days=1)) if self.timed else last + timedelta(days=1)})
+            kept &= Q(
+                **{f"{self.path}__lt": _midnight(last + timedelta(days=1)) if self.timed else last + timedelta(days=1)}
+            )
         return kept
 
 

@@ -90,13 +90,17 @@ class ListPage(View):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         kind = request.GET.get("export", "")
         if kind in ("csv", "xlsx") and self.may_export:
-            return export.response(request, kind, str(self.title), self.exported_columns, ordered(self.matching, self.sort))
+            return export.response(
+                request, kind, str(self.title), self.exported_columns, ordered(self.matching, self.sort)
+            )
         if kind in ("csv", "xlsx"):
             raise PermissionDenied(self.export_capability)
         if kind:
             self.problems.append(_("There is no export “%(came)s”; csv and xlsx exist.") % {"came": kind[:20]})
         partial = self._wants_results()
-        answer = render(request, "lists/_results.html" if partial else self.template_name, self.context(partial=partial))
+        answer = render(
+            request, "lists/_results.html" if partial else self.template_name, self.context(partial=partial)
+        )
         if partial:
             answer["HX-Push-Url"] = f"{request.path}?{self.state()}" if self.state() else request.path
         patch_vary_headers(answer, ["HX-Request"])
@@ -111,9 +115,21 @@ class ListPage(View):
         form = None
         if action.form is not None:
             form = action.form(request.POST if "confirmed" in request.POST else None)
-        context = {"list": self, "title": action.label, "action": action, "rows": rows, "form": form, "back": request.get_full_path()}
+        context = {
+            "list": self,
+            "title": action.label,
+            "action": action,
+            "rows": rows,
+            "form": form,
+            "back": request.get_full_path(),
+        }
         context["at_most"] = AT_MOST
-        if not rows or len(rows) > AT_MOST or "confirmed" not in request.POST or (form is not None and not form.is_valid()):
+        if (
+            not rows
+            or len(rows) > AT_MOST
+            or "confirmed" not in request.POST
+            or (form is not None and not form.is_valid())
+        ):
             bad = not rows or len(rows) > AT_MOST or (form is not None and form.is_bound)
             return render(request, "lists/confirm.html", context, status=422 if bad else 200)
         results = run(action, rows, request.user, form.cleaned_data if form else {})
@@ -132,7 +148,9 @@ class ListPage(View):
         """The search text; unreadable text gives a message and searches nothing."""
         text = self.request.GET.get("q", "").strip()
         if "\x00" in text or len(text) > MAX_LENGTH:
-            self.problems.append(_("The search text is unreadable or longer than %(n)s characters.") % {"n": MAX_LENGTH})
+            self.problems.append(
+                _("The search text is unreadable or longer than %(n)s characters.") % {"n": MAX_LENGTH}
+            )
             return ""
         return text
 

@@ -64,7 +64,9 @@ def level(value: Any, label: Any = "") -> SafeString:
 def status(text: Any, colour: str = "grey") -> SafeString:
     """Badge of a state: a coloured dot and the words."""
     tone = colour if colour in COLOURS else "grey"
-    return format_html('<span class="badge state tone-{}"><span class="dot" aria-hidden="true"></span>{}</span>', tone, text)
+    return format_html(
+        '<span class="badge state tone-{}"><span class="dot" aria-hidden="true"></span>{}</span>', tone, text
+    )
 
 
 def span_words(seconds: float) -> str:
@@ -103,7 +105,9 @@ def deadline(due: Any, closed: Any = False) -> SafeString:
     end = _moment(closed) if isinstance(closed, datetime | date) else None
     if closed:
         if end is not None and end > at:
-            return _due("grey", _("%(span)s late") % {"span": span_words((end - at).total_seconds())}, at, shown, "check")
+            return _due(
+                "grey", _("%(span)s late") % {"span": span_words((end - at).total_seconds())}, at, shown, "check"
+            )
         return _due("green", _("in time") if end is not None else shown, at, shown, "check")
     left = (at - timezone.now()).total_seconds()
     if left < 0:
@@ -141,7 +145,9 @@ def ago(value: Any) -> SafeString | str:
     words = _("just now") if -60 < seconds < 60 else _("%(span)s ago") % {"span": span_words(seconds)}
     if seconds <= -60:
         words = _("in %(span)s") % {"span": span_words(seconds)}
-    return format_html('<time datetime="{}" title="{}">{}</time>', at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S"), words)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', at.isoformat(), at.strftime("%Y-%m-%d %H:%M:%S"), words
+    )
 
 
 @register.simple_tag
@@ -152,7 +158,8 @@ def number(value: Any, digits: Any = None) -> str:
     if isinstance(value, float) and digits is None:
         value, digits = (int(value), 0) if value == int(value) else (value, 2 if abs(value) < 100 else 1)
     if isinstance(value, int | float | Decimal):
-        return str(formats.number_format(value, digits, force_grouping=True))
+        text = str(formats.number_format(value, digits, force_grouping=True))
+        return text.rstrip("0").rstrip(".") if isinstance(value, float) and "." in text else text
     return str(value)
 
 
@@ -188,8 +195,12 @@ def field(bound: BoundField, inline: bool = False) -> dict[str, Any]:
     kind = getattr(widget, "input_type", "")
     wide = type(widget).__name__
     many = wide in ("RadioSelect", "CheckboxSelectMultiple")
-    css = {"checkbox": "form-check-input", "select": "form-select"}.get("" if many else kind, "" if many else "form-control")
-    attrs: dict[str, Any] = {"class": f"{css} {widget.attrs.get('class', '')}{' is-invalid' if bound.errors else ''}".strip()}
+    css = {"checkbox": "form-check-input", "select": "form-select"}.get(
+        "" if many else kind, "" if many else "form-control"
+    )
+    attrs: dict[str, Any] = {
+        "class": f"{css} {widget.attrs.get('class', '')}{' is-invalid' if bound.errors else ''}".strip()
+    }
     described = [f"{bound.auto_id}_errors"] * bool(bound.errors) + [f"{bound.auto_id}_help"] * bool(bound.help_text)
     if described:
         attrs["aria-describedby"] = " ".join(described)

@@ -94,7 +94,9 @@ def layer(request: AuthedRequest, code: str) -> HttpResponse:
         box = parse_box(request.GET.get("bbox", ""))
     except ValueError as err:
         return HttpResponseBadRequest(str(err), content_type="text/plain; charset=utf-8")
-    answer = JsonResponse(found.load(request.user, box), json_dumps_params={"ensure_ascii": False, "separators": (",", ":")})
+    answer = JsonResponse(
+        found.load(request.user, box), json_dumps_params={"ensure_ascii": False, "separators": (",", ":")}
+    )
     answer["Content-Type"] = "application/geo+json"
     answer["Cache-Control"] = "private, no-cache"
     return answer

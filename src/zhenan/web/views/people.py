@@ -73,7 +73,7 @@ class OrganisationList(ListPage):
     search = ("name", "code")
     search_hint = _lazy("Name or code")
     columns = (
-        Column("name", _lazy("Name"), sort="name", link=True),
+        Column("name", _lazy("Organisation name"), sort="name", link=True),
         Column("code", _lazy("Code"), sort="code", kind="code"),
         Column("kind", _lazy("Kind"), sort="kind", value=lambda o: kind_label(o.kind)),
         Column("division.name", _lazy("Division"), sort="division__code"),
@@ -114,7 +114,7 @@ class PersonList(ListPage):
     search = ("name", "username", "phone")
     search_hint = _lazy("Name, sign-in name or phone")
     columns = (
-        Column("name", _lazy("Name"), sort="name", link=True),
+        Column("name", _lazy("Full name"), sort="name", link=True),
         Column("username", _lazy("Sign-in name"), sort="username", kind="code"),
         Column("posts", _lazy("Posts"), value=posts_text),
         Column("phone", _lazy("Phone"), kind="code"),

@@ -74,7 +74,9 @@ def _today(request: AuthedRequest) -> HttpResponse:
     at = timezone.now()
     found = gather(request.user, at)
     counts = Counter(source.code for source, _item in found)
-    kinds = [{"code": s.code, "label": s.label, "count": counts[s.code]} for s in slots.today.ordered() if counts[s.code]]
+    kinds = [
+        {"code": s.code, "label": s.label, "count": counts[s.code]} for s in slots.today.ordered() if counts[s.code]
+    ]
     chosen = request.GET.get("kind", "")
     if chosen not in counts:
         chosen = ""
