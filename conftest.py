@@ -48,13 +48,12 @@ CHROMIUM_ARGS = [
 DJANGO_FAULT: list[BaseException] = []
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Set Django up before test modules import models; floors without Django are tested even when it cannot start."""
+def set_up_django() -> None:
+    """Before test modules import models; floors without Django are tested even when it cannot start."""
     import django
 
     try:
         django.setup()
-        config.pluginmanager.import_plugin("tests.support.personas")  # imports models, so only now
     except Exception as fault:
         DJANGO_FAULT.append(fault)
         from django.conf import settings
@@ -62,6 +61,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
         settings._wrapped = empty  # pytest-django would stop everything at the same fault
         os.environ.pop("DJANGO_SETTINGS_MODULE", None)
+
+
+set_up_django()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not DJANGO_FAULT:
+        config.pluginmanager.import_plugin("tests.support.personas")  # imports models
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
