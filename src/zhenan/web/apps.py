@@ -17,6 +17,7 @@ class WebConfig(AppConfig):
             ("people.person_created", _("Account of {name} created"), "user-plus"),
             ("people.person_activated", _("Account of {name} activated"), "user-check"),
             ("people.person_deactivated", _("Account of {name} deactivated"), "user-off"),
+            ("people.password_reset", _("New first password for {name}"), "key"),
             ("people.organisation_created", _("Organisation {name} created"), "building-plus"),
             ("people.post_begun", _("{name} takes up the post of {role} at {organisation}"), "id-badge-2"),
             ("people.post_ended", _("{name} leaves the post of {role} at {organisation}"), "id-badge-off"),

@@ -41,6 +41,14 @@ class PersonForm(forms.Form):
     )  # fmt: skip
 
 
+class PasswordForm(forms.Form):
+    password = forms.CharField(
+        label=_("New first password"),
+        widget=forms.PasswordInput(attrs={"autocomplete": "new-password"}),
+        help_text=_("At least 10 characters; the person changes it after the first sign-in."),
+    )
+
+
 class OrganisationForm(forms.Form):
     code = forms.RegexField(r"^[\w.:-]{1,60}$", label=_("Code"), help_text=_("A credit code, or any stable short code"))
     name = forms.CharField(label=_("Organisation name"), max_length=200)

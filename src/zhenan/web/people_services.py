@@ -38,7 +38,8 @@ class PostTooYoung(DomainError):
 def create_person(
     *, username: str, name: str, phone: str, language: str, password: str, actor: User | None, at: datetime
 ) -> User:
-    """Make an account without any post: it may sign in and see nothing. Raises NameTaken, ValidationError, NotAllowed."""
+    """Make an account without any post: it may sign in and see nothing. Raises NameTaken, ValidationError
+    (the password is too weak), NotAllowed."""
     require(actor, "people.edit")
     with transaction.atomic():
         if User.objects.filter(username__iexact=username).exists():
@@ -140,4 +141,16 @@ def set_active(user_id: int, *, active: bool, actor: User | None, at: datetime) 
             user.save(update_fields=["is_active"])
             kind = "people.person_activated" if active else "people.person_deactivated"
             record(kind, targets=[user], actor=actor, at=at, data={"name": str(user)})
+    return user
+
+
+def reset_password(user_id: int, *, password: str, actor: User | None, at: datetime) -> User:
+    """Give a person a new first password. Raises ValidationError (too weak), NotAllowed."""
+    require(actor, "people.edit")
+    with transaction.atomic():
+        user = User.objects.select_for_update().get(pk=user_id)
+        validate_password(password, user)
+        user.set_password(password)
+        user.save(update_fields=["password"])
+        record("people.password_reset", targets=[user], actor=actor, at=at, data={"name": str(user)})
     return user

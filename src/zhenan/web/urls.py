@@ -27,6 +27,7 @@ urlpatterns = [
     path("system/people/", people.PersonList.as_view(), name="people"),
     path("system/people/new/", people.person_new, name="person-new"),
     path("system/people/<int:pk>/", people.person, name="person"),
+    path("system/people/<int:pk>/password/", people.password_reset, name="person-password"),
     path("system/people/<int:pk>/posts/", people.post_new, name="post-new"),
     path("system/posts/<int:pk>/end/", people.post_end, name="post-end"),
 ]

@@ -17,7 +17,7 @@ A page is declared in a room's views.py::
         )
         filters = (
             ChoiceFilter(name="status", label=_("Status"), choices=Hazard.Status.choices),
-            BooleanFilter(name="overdue", label=_("Overdue"), when=lambda: Q(closed_at=None, rectify_by__lt=timezone.now())),
+            BooleanFilter(name="overdue", label=_("Overdue"), when=lambda: Q(rectify_by__lt=timezone.now())),
             DivisionFilter(name="division", label=_("Division"), field="subject__division"),
             DateRangeFilter(name="reported", label=_("Reported"), field="reported_at"),
         )
@@ -30,14 +30,15 @@ A page is declared in a room's views.py::
 
     path("", HazardList.as_view(), name="list")
 
-Rows come from ``model.objects.visible_to(user)``; override ``get_queryset`` to annotate or to say otherwise. A row opens
-``get_absolute_url()`` (override ``row_url``). The address holds the whole state (q, filters, sort, size, pos), so that a
-list can be bookmarked; ``?export=csv`` and ``?export=xlsx`` write exactly the rows listed, on all pages.
+Rows come from ``model.objects.visible_to(user)``; override ``get_queryset`` to annotate or to say otherwise. A row
+opens ``get_absolute_url()`` (override ``row_url``). The address holds the whole state (q, filters, sort, size, pos), so
+that a list can be bookmarked; ``?export=csv`` and ``?export=xlsx`` write exactly the rows listed, on all pages.
 
 Searching uses ILIKE on bare columns: give big tables ``GinIndex(fields=["name"], opclasses=["gin_trgm_ops"])``, and an
 index on every sortable column (``F("x").desc(nulls_last=True)`` where it may be NULL). Own look-up: ``field__ilike``.
 
-Every list's test calls ``check_list_page`` of ``zhenan.kernel.lists.contract``; budgets: ``zhenan.kernel.lists.testing``.
+Every list's test calls ``check_list_page`` of ``zhenan.kernel.lists.contract``; query budgets are in
+``zhenan.kernel.lists.testing``.
 """
 
 from typing import TYPE_CHECKING, Any

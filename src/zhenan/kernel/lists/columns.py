@@ -45,7 +45,8 @@ class Column:
     Args:
         key: dotted path of the value on the row ("name", "division.name"); also the column's name in ``?sort=``.
         label: its heading.
-        sort: ORM path to sort by ("name", "division__code"); empty: not sortable. Sort big tables by indexed columns only.
+        sort: ORM path to sort by ("name", "division__code"); empty: not sortable.
+            Sort big tables by indexed columns only.
         kind: how the value is shown. "level" wants 1-4, "deadline" a datetime, "status" a value with ``colours``.
         link: the cell opens the row.
         value: takes the row, gives the value, in place of ``key``.

@@ -1,5 +1,7 @@
 """Filters of a list page. A value that cannot be read gives a message beside its filter and filters nothing."""
 
+# ruff: noqa: ARG002  (each filter has the same methods)
+
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
@@ -8,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 
 from django.apps import apps
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _

@@ -170,9 +170,7 @@ def _token(where: str, row: Any, at: int | None) -> str:
     value = getattr(row, SORT_VALUE)
     if isinstance(value, date | datetime):
         value = value.isoformat()
-    elif isinstance(value, Decimal):
-        value = str(value)
-    elif not isinstance(value, str | int | float | bool) and value is not None:
+    elif isinstance(value, Decimal) or not (isinstance(value, str | int | float | bool) or value is None):
         value = str(value)
     packed = json.dumps([value, str(row.pk), at], ensure_ascii=False, separators=(",", ":"))
     return f"{where}:{base64.urlsafe_b64encode(packed.encode()).decode().rstrip('=')}"

@@ -45,10 +45,12 @@ def page(request: AuthedRequest) -> HttpResponse:
         "divisions": reverse("web:map-divisions"),
         "tianditu": getattr(settings, "TIANDITU_KEY", ""),
         "words": {
-            "open": _("Open the record"), "more": _("more, zoom in"), "noGl": _("This browser cannot draw the map (no WebGL2)."),
+            "open": _("Open the record"),
+            "more": _("more, zoom in"),
+            "noGl": _("This browser cannot draw the map (no WebGL2)."),
             "failed": _("could not be loaded"),
         },
-    }  # fmt: skip
+    }
     return render(request, "web/map.html", {"title": _("Map"), "layers": layers, "config": config})
 
 

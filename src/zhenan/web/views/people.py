@@ -23,7 +23,7 @@ from zhenan.kernel.lists import BooleanFilter, ChoiceFilter, Column, DivisionFil
 from zhenan.kernel.people.models import Organisation, Post, User
 from zhenan.kernel.people.roles import role_choices
 from zhenan.web import people_services as services
-from zhenan.web.forms import OrganisationForm, PersonForm, PostForm
+from zhenan.web.forms import OrganisationForm, PasswordForm, PersonForm, PostForm
 
 
 class OrganisationsSeen(ScopedQuerySet):
@@ -60,7 +60,8 @@ def kind_label(kind: str) -> str:
     words = {
         "city_office": _("City safety office"), "department": _("Department"), "district_office": _("District office"),
         "town_office": _("Town office"), "enterprise": _("Enterprise"), "insurer": _("Insurer"),
-        "service_centre": _("Service centre"), "discipline": _("Discipline inspection"), "expert_team": _("Expert team"),
+        "service_centre": _("Service centre"), "discipline": _("Discipline inspection"),
+        "expert_team": _("Expert team"),
     }  # fmt: skip
     return words.get(kind, kind)
 
@@ -195,6 +196,22 @@ def person_new(request: AuthedRequest) -> HttpResponse:
             messages.success(request, _("Account created. Now add a post: without one the person sees nothing."))
             return redirect("web:post-new", made.pk)
     return _form(request, form, _("New person"), reverse("web:people"))
+
+
+@needs("people.edit")
+def password_reset(request: AuthedRequest, pk: int) -> HttpResponse:
+    found = get_object_or_404(User, pk=pk)
+    form = PasswordForm(request.POST or None)
+    if form.is_valid():
+        try:
+            services.reset_password(found.pk, **form.cleaned_data, actor=request.user, at=timezone.now())
+        except ValidationError as err:
+            form.add_error("password", err)
+        else:
+            messages.success(request, _("Saved."))
+            return redirect("web:person", found.pk)
+    title = _("New first password for %(name)s") % {"name": found}
+    return _form(request, form, title, reverse("web:person", args=[pk]))
 
 
 @needs("people.edit")
