@@ -31,8 +31,11 @@ class Message:
     organisations: tuple[int, ...]
     programme: str
     targets: tuple[str, ...]
+    users: tuple[int, ...] = ()  # when given: for these people alone
 
-    def within(self, scope: Scope) -> bool:
+    def within(self, scope: Scope, user_id: int | None = None) -> bool:
+        if self.users:
+            return user_id in self.users
         return scope.admits(path=self.path, organisations=self.organisations, programme=self.programme)
 
 
@@ -43,20 +46,20 @@ class Hub:
     """Subscribers of this process. Runs one listener task while anyone is subscribed."""
 
     def __init__(self) -> None:
-        self._queues: dict[asyncio.Queue[Message], Scope] = {}
+        self._queues: dict[asyncio.Queue[Message], tuple[Scope, int | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
 
     @asynccontextmanager
-    async def subscribe(self, scope: Scope) -> AsyncIterator[asyncio.Queue[Message]]:
-        """A queue of the messages within the scope, from now on."""
+    async def subscribe(self, scope: Scope, user_id: int | None = None) -> AsyncIterator[asyncio.Queue[Message]]:
+        """A queue of the messages within the scope, and of those for this person, from now on."""
         queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_LIMIT)
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._loop is not loop:
             self._queues = {}
             self._loop = loop
             self._task = loop.create_task(self._listen())
-        self._queues[queue] = scope
+        self._queues[queue] = (scope, user_id)
         try:
             yield queue
         finally:
@@ -78,8 +81,8 @@ class Hub:
                 self._spread(MISSED)
 
     def _spread(self, message: Message) -> None:
-        for queue, scope in list(self._queues.items()):
-            if message is not MISSED and not message.within(scope):
+        for queue, (scope, user_id) in list(self._queues.items()):
+            if message is not MISSED and not message.within(scope, user_id):
                 continue
             if queue.full():
                 while not queue.empty():
@@ -98,6 +101,7 @@ def parse(payload: str) -> Message:
         tuple(raw["organisations"]),
         raw["programme"],
         tuple(raw["targets"]),
+        tuple(raw.get("users", ())),
     )
 
 

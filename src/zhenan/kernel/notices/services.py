@@ -10,10 +10,11 @@ from urllib.parse import quote
 import apprise
 import structlog
 from django.conf import settings
-from django.db import connection, transaction
+from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 
+from zhenan.kernel.events.services import announce_to
 from zhenan.kernel.notices.models import Delivery, Notice
 from zhenan.kernel.people.models import User
 
@@ -69,9 +70,8 @@ def tell(
         ).select_related("recipient")
     )
     _queue(fresh, at)
-    for notice in fresh:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_notify('zhenan_notices', %s)", [str(notice.recipient_id)])
+    if fresh:
+        announce_to([notice.recipient_id for notice in fresh], "notice")
     return fresh
 
 

@@ -57,7 +57,7 @@ def _release() -> None:
 
 async def _messages(user: Any, scope: Scope, closed: frozenset[str], last: str) -> AsyncIterator[bytes]:
     ends = time.monotonic() + LIFE_S
-    async with hub.subscribe(scope) as queue:
+    async with hub.subscribe(scope, user.pk) as queue:
         yield b"retry: 2000\n\n" + _beat()
         if last:
             for message in await sync_to_async(missed_since)(user, last):
