@@ -28,7 +28,7 @@ class PackVersion(models.Model):
 class PackObject(models.Model):
     """One object of a pack: ``spec`` as the pack says, ``overrides`` the city's changes. Never deleted."""
 
-    pack = models.ForeignKey(PackVersion, models.PROTECT, related_name="objects", verbose_name=_("pack"))
+    pack = models.ForeignKey(PackVersion, models.PROTECT, related_name="parts", verbose_name=_("pack"))
     kind = models.CharField(_("kind"), max_length=24)
     code = models.CharField(_("code"), max_length=100)
     place = models.PositiveIntegerField(_("place in the file"), default=0)

@@ -159,6 +159,8 @@ class _Builder:
         if self.nodes > MAX_NODES or depth > MAX_DEPTH:
             raise YamlFault([Fault(self.name, line, "", f"grows past {MAX_NODES:,} values or refers to itself")])
         self.lines.setdefault(path, line)
+        if isinstance(node, yaml.CollectionNode) and node.tag.rpartition(":")[2] not in ("map", "seq"):
+            raise YamlFault([Fault(self.name, line, ".".join(map(str, path)), f"tag {node.tag!r} is not allowed")])
         if isinstance(node, yaml.MappingNode):
             return dict(self._pairs(node, path, depth))
         if isinstance(node, yaml.SequenceNode):

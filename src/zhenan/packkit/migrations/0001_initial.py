@@ -53,7 +53,7 @@ class Migration(migrations.Migration):
                 ('overridden_at', models.DateTimeField(blank=True, null=True, verbose_name='changed by the city at')),
                 ('overridden_by', models.CharField(blank=True, max_length=150, verbose_name='changed by')),
                 ('active', models.BooleanField(default=True, verbose_name='active')),
-                ('pack', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='objects', to='packkit.packversion', verbose_name='pack')),
+                ('pack', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='parts', to='packkit.packversion', verbose_name='pack')),
             ],
             options={
                 'verbose_name': 'pack object',
