@@ -193,6 +193,17 @@ def test_silence_seen_by_the_clock_is_raised_once_and_cleared_by_the_next_readin
     assert told(judge, judge.advance(60_001)) == "raise@60(60)"
 
 
+def test_silences_of_different_length_on_one_point_are_raised_each_in_its_time():
+    rules = parse_rules(
+        "rules: [{id: a, kind: silence, after_s: 10, level: 4}, {id: b, kind: silence, after_s: 20, level: 2}]"
+    )
+    judge = Judge(rules, ["p"])
+    judge.judge(columns("0:1"))
+    assert told(judge, judge.advance(20_000)) == "raise@10(10)"
+    assert told(judge, judge.advance(20_001)) == "raise@20(20)"
+    assert told(judge, judge.judge(columns("30:1")).transitions) == "clear@30(10) clear@30(20)"
+
+
 def test_the_clock_of_a_registered_point_starts_before_its_first_reading():
     rules = parse_rules("rules: [{id: quiet, kind: silence, after_s: 10, level: 4}]")
     judge = Judge(rules, ["p", "unknown"], np.array([5_000, core.NONE]))

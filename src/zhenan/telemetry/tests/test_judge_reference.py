@@ -1,6 +1,8 @@
 """The compiled judge against the rules read out sentence by sentence, over random rules and readings."""
 
 import math
+import random
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from zhenan.telemetry.judge import core
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Columns
 from zhenan.telemetry.judge.rulefile import rules_from
+from zhenan.telemetry.judge.rules import MODELS
 from zhenan.telemetry.judge.snapshot import MAGIC, SnapshotFault
 from zhenan.telemetry.tests.judge_reference import Reference
 
@@ -61,6 +64,36 @@ steps = st.sampled_from([0, 1, 1, 1, 2, 3, 5, 8, 9, 21, -1, -4])
 readings = st.lists(st.tuples(st.integers(0, 2), steps, values, st.sampled_from([0, 0, 0, 0, 0, 1, 2])), max_size=60)
 
 
+def thrown(seed):
+    """Rules and readings by dice: more of them, and longer, than hypothesis likes to make."""
+    dice = random.Random(seed)
+    number, span = lambda: dice.randint(-2, 2), lambda: dice.choice([0.001, 0.002, 0.003, 0.008])
+    side, x, away, margin = dice.choice(["above", "below"]), number(), dice.randint(0, 2), dice.randint(0, 1)
+    delays = {"for_s": dice.choice([0, 0.001, 0.003]), "clear_for_s": dice.choice([0, 0.001, 0.003])}
+    kinds = {
+        "threshold": {side: x, "clear": x - away if side == "above" else x + away, **delays},
+        "band": {"low": x, "high": x + 2 * margin + 1, "margin": margin, **delays},
+        "state": {"in": [number(), number()], **delays},
+        "rate": {side: x, "per_s": span(), "max_gap_s": span()},
+        "repeats": {side: x, "count": dice.randint(1, 3), "window_s": span()},
+        "silence": {"after_s": span()},
+        "stuck": {"for_s": dice.choice([0, 0.002, 0.005]), "count": dice.randint(2, 3), "eps": away},
+    }
+    chosen = dice.sample(sorted(kinds), 3)
+    rules = [{"id": kind, "kind": kind, "level": 1, **kinds[kind]} for kind in chosen]
+    odd = [0.5, -0.5, 1.5, math.nan, math.inf]
+    rows = [
+        (
+            dice.choice([0, 0, 1]),
+            dice.choice([0, 1, 1, 1, 1, 2, 2, 3, 4, 8, 9, -1]),
+            dice.choice(odd) if dice.random() < 0.05 else number(),
+            int(dice.random() < 0.05),
+        )
+        for _ in range(120)
+    ]
+    return rules_from({"rules": rules}), timed(rows)
+
+
 def timed(rows):
     """(point, ts, value, quality) with ts from the steps of each point."""
     now, found = [0, 0, 0], []
@@ -92,7 +125,19 @@ def order(row):
 @EXAMPLES
 @given(some_rules(), readings)
 def test_the_judge_says_what_the_rules_say(rules, rows):
-    rules, rows = rules_from({"rules": rules}), timed(rows)
+    agree(rules_from({"rules": rules}), timed(rows))
+
+
+def test_the_judge_says_what_the_rules_say_over_long_throws_of_dice():
+    raises = dict.fromkeys(MODELS, 0)
+    for seed in range(400):
+        for rule, raised in agree(*thrown(seed)).items():
+            raises[rule] += raised
+    assert min(raises.values()) > 500, raises  # every kind had much to say
+
+
+def agree(rules, rows):
+    """The judge and the reference say the same of these; how often each rule was raised."""
     reference = Reference(rules)
     expected = [WORDS[reference.read(POINTS[p], ts, value, quality)] for p, ts, value, quality in rows]
     judge = Judge(rules, POINTS)
@@ -101,6 +146,7 @@ def test_the_judge_says_what_the_rules_say(rules, rows):
     assert found_by(judge, result.transitions) == comparable(reference.out)  # in the same order, too
     standing = {(t.point, t.rule): t.onset for t in judge.raised()}
     assert standing == {(p, rule): onset for p, mine in reference.points.items() for rule, onset in mine.onset.items()}
+    return Counter(rule for _, rule, kind, *_ in reference.out if kind == "raise")
 
 
 @EXAMPLES
@@ -124,12 +170,21 @@ def test_a_clock_between_the_readings_says_what_the_rules_say(rules, rows, clock
 @EXAMPLES
 @given(some_rules(), readings, st.lists(st.integers(0, 60), max_size=3))
 def test_a_snapshot_taken_up_again_at_any_place_changes_nothing(rules, rows, cuts):
-    rules, rows = rules_from({"rules": rules}), timed(rows)
+    taken_up_again(rules_from({"rules": rules}), timed(rows), sorted(cuts))
+
+
+def test_a_snapshot_taken_up_again_anywhere_in_long_throws_of_dice_changes_nothing():
+    for seed in range(100):
+        taken_up_again(*thrown(seed), sorted(random.Random(seed).sample(range(120), 3)))
+
+
+def taken_up_again(rules, rows, cuts):
+    """Judging with a snapshot at every cut says what judging in one go says."""
     undisturbed = Judge(rules, POINTS)
     expected = found_by(undisturbed, undisturbed.judge(as_columns(rows)).transitions)
     expected += found_by(undisturbed, undisturbed.advance(100))
-    judge, found, cuts = Judge(rules, POINTS), [], sorted(cuts)
-    for start, end in zip([0, *cuts], [*cuts, 60], strict=True):
+    judge, found = Judge(rules, POINTS), []
+    for start, end in zip([0, *cuts], [*cuts, len(rows)], strict=True):
         found += found_by(judge, judge.judge(as_columns(rows[start:end])).transitions)
         judge = Judge.restore(judge.snapshot(), rules, POINTS)
         assert judge.withdrawn == ()
