@@ -57,4 +57,5 @@ def line(figure: Figure) -> str:
     sign = {True: "✓", False: "✗", None: " "}[figure.met]
     name = figure.indicator.name.label("zh-hans")
     width = sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in name)
-    return f"{figure.indicator.figure or '':4} {name}{' ' * max(1, 34 - width)}{value:>14} {figure.indicator.unit:6} {sign}  {figure.indicator.code}"
+    one, gap = figure.indicator, " " * max(1, 34 - width)
+    return f"{one.figure or '':4} {name}{gap}{value:>14} {one.unit:6} {sign}  {one.code}"

@@ -153,7 +153,7 @@ class RecordList(ListPage):
     )
 
     def get_queryset(self) -> QuerySet[Any]:
-        asked, problems = question(self.request)  # type: ignore[arg-type]
+        asked, _problems = question(self.request)  # type: ignore[arg-type]
         return queries.records(self.indicator, asked, numerator=self.request.GET.get("part") == "numerator")
 
     def row_url(self, row: Any) -> str:

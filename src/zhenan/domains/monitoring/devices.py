@@ -169,6 +169,6 @@ def adopt(*, protocol: str, keys: Sequence[str], model: str, subject: Subject, b
                     by=by,
                     at=at,
                     channels=channels or None,
-                )  # fmt: skip
+                )
             )
     return adopted

@@ -112,7 +112,7 @@ class AlarmQuerySet(ScopedQuerySet):
 
 @pghistory.track()
 class Alarm(models.Model):
-    """One episode of one rule at one point. ``id`` is derived from (point, rule, onset): writing it again changes nothing.
+    """One episode of one rule at one point. ``id`` follows from (point, rule, onset): writing it again changes nothing.
 
     ``state`` is what people did about it; ``cleared_at`` is when the readings went back. Both are needed to close.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ COLOURS = {1: "#d63939", 2: "#f76707", 3: "#b08900", 4: "#206bc4"}
 
 
 def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
-    """{"name", "unit", "stepped", "points": [[ms, value|null], …], "set_points": […], "times": […]} for the page's chart."""
+    """What the page's chart draws: points [[ms, value or null], …], set-points and times, name and unit."""
     from zhenan.telemetry.history.reader import read
 
     ts, value = read(point.pk, int(since.timestamp() * 1000), int(until.timestamp() * 1000))
@@ -71,7 +72,7 @@ def thinned(ts: NDArray[np.int64], value: NDArray[np.float64], most: int) -> NDA
     edges = np.linspace(0, n, max(most // 4, 1) + 1).astype(np.intp)
     kept: set[int] = set()
     clean = np.where(np.isnan(value), 0.0, value)
-    for start, end in zip(edges[:-1], edges[1:], strict=True):
+    for start, end in pairwise(edges):
         if end > start:
             part = clean[start:end]
             kept |= {int(start), int(end - 1), int(start + part.argmin()), int(start + part.argmax())}

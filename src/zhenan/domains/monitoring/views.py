@@ -207,7 +207,7 @@ def retire(request: AuthedRequest, pk: int) -> HttpResponse:
 
 @needs("alarm.view")
 def series(request: AuthedRequest, pk: int) -> JsonResponse:
-    """A point's readings from ``since`` to ``until`` (ISO times; the last 24 hours when left out), thinned for a chart."""
+    """A point's readings from ``since`` to ``until`` (ISO times; left out: the last 24 hours), thinned for a chart."""
     devices = Device.objects.visible_to(request.user)
     point = get_object_or_404(Point.objects.filter(device__in=devices).select_related("device"), pk=pk)
     until = _time(request, "until") or timezone.now()

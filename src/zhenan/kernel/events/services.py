@@ -31,21 +31,21 @@ def record(
 ) -> Event:
     """Write one event and announce it to open pages when the transaction commits.
 
-    ``targets``: the objects whose timelines show it. ``path``, ``organisations``, ``programme``: where it happened, for scopes.
-    Raises ValueError for a kind that no room declared: a sentence nobody could read.
+    ``targets``: the objects whose timelines show it. ``path``, ``organisations``, ``programme``: where it happened, for
+    scopes. Raises ValueError for a kind that no room declared: a sentence nobody could read.
     """
     return record_many(
         [
-            dict(
-                kind=kind,
-                targets=targets,
-                actor=actor,
-                at=at,
-                data=data or {},
-                path=path,
-                organisations=organisations,
-                programme=programme,
-            )
+            {
+                "kind": kind,
+                "targets": targets,
+                "actor": actor,
+                "at": at,
+                "data": data or {},
+                "path": path,
+                "organisations": organisations,
+                "programme": programme,
+            }
         ]
     )[0]
 

@@ -67,7 +67,7 @@ class TodaySource:
 
 @dataclass(frozen=True)
 class BoardTile:
-    """A headline figure: ``load(user)`` returns {"value", "unit", "url", "trend"?}; the url opens the records behind it."""
+    """A headline figure: ``load(user)`` gives {"value", "unit", "url", "note"?}; the url opens its records."""
 
     code: str
     label: Text
@@ -78,7 +78,7 @@ class BoardTile:
 
 @dataclass(frozen=True)
 class MapLayer:
-    """A layer of the map: ``load(user, bbox)`` returns a GeoJSON FeatureCollection in WGS-84, limited to what the user may see."""
+    """A layer of the map: ``load(user, bbox)`` gives a GeoJSON FeatureCollection, WGS-84, of what the user may see."""
 
     code: str
     label: Text

@@ -74,7 +74,7 @@ def move_deadline(target: models.Model | str, *, kind: str, due_at: datetime) ->
 
 
 def close_deadline(target: models.Model | str, *, kind: str, at: datetime, met: bool | None = True) -> int:
-    """Close the open deadline of this kind; ``met`` None cancels it, True judges it by the time. Returns how many closed."""
+    """Close the open deadline of this kind; ``met`` None cancels it, True judges it by the time. Returns how many."""
     key = target if isinstance(target, str) else key_of(target)
     closed = 0
     for deadline in Deadline.objects.open().select_for_update().filter(target=key, kind=kind):
@@ -106,8 +106,7 @@ def tick(at: datetime, *, limit: int = 1000) -> int:
 
 def _reach(deadline: Deadline, at: datetime) -> None:
     ladder = LADDERS[deadline.kind]
-    step, planned = deadline.next_step, deadline.next_step_at
-    assert planned is not None
+    step, planned = deadline.next_step, deadline.next_step_at or at
     entry, fresh = DeadlineStep.objects.get_or_create(
         deadline=deadline, step=step, planned_at=planned, defaults={"reached_at": at}
     )
