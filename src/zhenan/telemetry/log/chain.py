@@ -41,6 +41,7 @@ class Head:
     seq: int
     headers: Mapping[str, str]
     data: bytes
+    at_s: float = 0.0  # when the broker stored it, Unix time
 
     @property
     def source_seq(self) -> int:
@@ -59,7 +60,8 @@ async def head_of(js: JetStreamContext, stream: str, subject: str) -> Head:
             log.warning("the log does not answer; asking again", extra={"error": str(err)})
             await asyncio.sleep(0.2)
         else:
-            return Head(found.seq or 0, found.headers or {}, found.data or b"")
+            at_s = found.time.timestamp() if found.time else 0.0
+            return Head(found.seq or 0, found.headers or {}, found.data or b"", at_s)
 
 
 def write_keys(keys: list[bytes]) -> str:

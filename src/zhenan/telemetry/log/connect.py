@@ -25,7 +25,7 @@ async def connect(url: str, name: str) -> Client:
                 url,
                 name=f"zhenan-{name}",
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
+                reconnect_time_wait=RECONNECT_S,
                 connect_timeout=2,
                 ping_interval=10,
                 max_outstanding_pings=2,

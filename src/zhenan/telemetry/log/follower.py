@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import nats.js.errors
@@ -25,7 +27,7 @@ _CLIENT_LIMIT: Final = 256 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a stream. `at_ms`: when the broker stored it, UTC. `waiting`: messages behind it, as told with it."""
+    """One message of a stream. `at_ms`: when the broker stored it, UTC. `waiting`: how many were behind it."""
 
     seq: int
     subject: str
@@ -45,13 +47,17 @@ class Follower:
     Args:
         name: of the reader. It names the consumer, so that `zhenan doctor` shows its lag, and a second reader of the
             same name takes the first one's place.
-        subject: only messages on it (wildcards allowed).
+        subject: only messages on it (wildcards allowed); gaps are then not looked for.
+        since_s: begin at this moment (Unix time) instead of behind `after`.
+        headers_only: leave the data with the broker.
     `gaps` counts messages that retention had removed before they were read; each gap is logged as an error.
     """
 
     def __init__(
-        self, client: Client, stream: str, name: str, *, after: int = 0, subject: str = "", batch: int = 64
-    ) -> None:
+        self, client: Client, stream: str, name: str, *, after: int = 0, subject: str = "", batch: int = 64,
+        since_s: float | None = None, headers_only: bool = False,
+    ) -> None:  # fmt: skip
+        self.since_s, self.headers_only = since_s, headers_only
         self.client, self.stream, self.name, self.subject, self.batch = client, stream, name, subject, batch
         self.js = client.jetstream(timeout=5)
         self.last = after
@@ -89,20 +95,16 @@ class Follower:
     async def close(self) -> None:
         """End the consumer."""
         await self._drop()
-        try:
+        with contextlib.suppress(*PASSING):
             await self.js.delete_consumer(self.stream, self.name)
-        except PASSING:
-            pass
 
     async def _start(self, found: list[Message]) -> None:
         """Make the consumer behind the last message taken, also those taken in this call."""
         await wait_connected(self.client)
         after = found[-1].seq if found else self.last
         try:
-            try:
+            with contextlib.suppress(nats.js.errors.NotFoundError):
                 await self.js.delete_consumer(self.stream, self.name)
-            except nats.js.errors.NotFoundError:
-                pass
             await self.js.add_consumer(self.stream, self._config(after))
             info = await self.js.stream_info(self.stream)
             inbox = self.client.new_inbox()
@@ -119,10 +121,13 @@ class Follower:
         self._expected = max(after + 1, first)
 
     def _config(self, after: int) -> ConsumerConfig:
+        by_time = self.since_s is not None and not after
         return ConsumerConfig(
             name=self.name,
-            deliver_policy=DeliverPolicy.BY_START_SEQUENCE,
-            opt_start_seq=after + 1,
+            deliver_policy=DeliverPolicy.BY_START_TIME if by_time else DeliverPolicy.BY_START_SEQUENCE,
+            opt_start_seq=None if by_time else after + 1,
+            opt_start_time=datetime.fromtimestamp(self.since_s or 0, UTC) if by_time else None,
+            headers_only=self.headers_only or None,
             ack_policy=AckPolicy.NONE,
             filter_subject=self.subject or None,
             mem_storage=True,
@@ -132,10 +137,8 @@ class Follower:
 
     async def _drop(self) -> None:
         if self._subscription is not None:
-            try:
+            with contextlib.suppress(*PASSING):
                 await self._subscription.unsubscribe()
-            except PASSING:
-                pass
             self._subscription = None
 
     async def _ask(self) -> None:
@@ -157,7 +160,8 @@ class Follower:
 
     async def _next(self, wait_s: float) -> Message | None:
         subscription = self._subscription
-        assert subscription is not None
+        if subscription is None:
+            raise _Lost("not subscribed")
         deadline = time.monotonic() + wait_s
         while True:
             await self._ask()
@@ -171,7 +175,7 @@ class Follower:
                         return None
             try:
                 raw = await subscription.next_msg(min(max(deadline - time.monotonic(), 0.005), _HEARTBEAT_S))
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
             except PASSING as err:
                 raise _Lost(str(err) or type(err).__name__) from err

@@ -1,0 +1,148 @@
+"""JSON over MQTT: the queue of QoS 1 exactly once into the log, and QoS 0 as it comes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from typing import Final, Protocol
+
+import msgspec
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from zhenan.telemetry.codecs import mqtt_json
+from zhenan.telemetry.codecs.base import CodecError
+from zhenan.telemetry.codecs.mqtt_json import Payload
+from zhenan.telemetry.gateway import quarantine
+from zhenan.telemetry.gateway.counters import Counters
+from zhenan.telemetry.gateway.intake import Intake
+from zhenan.telemetry.gateway.limits import Buckets
+from zhenan.telemetry.gateway.mqtt_queue import MqttQueue
+from zhenan.telemetry.gateway.quarantine import Refusal
+from zhenan.telemetry.gateway.registry import Device, Registry, Rows, map_readings, shown
+from zhenan.telemetry.log.follower import Message
+
+PROTOCOL: Final = "mqtt_json"
+QOS: Final = "Nmqtt-Pub"
+_PREFIX: Final = "$MQTT.msgs."
+log = logging.getLogger("zhenan.gateway")
+
+
+class Refuse(Protocol):
+    """Note a refusal of the message in hand."""
+
+    def __call__(self, reason: str, detail: str, count: int = 1, decoded: object = None) -> None: ...
+
+
+def topic_of(subject: str) -> tuple[str, str]:
+    """(device, what) of a NATS subject such as d.<device>.up.telemetry; a dot inside a topic level arrives as //.
+
+    ("", subject) when it is not a topic of a device.
+    """
+    levels = [level.replace("\x00", ".") for level in subject.replace("//", "\x00").split(".")]
+    if len(levels) < 4 or levels[0] != "d" or levels[2] != "up":
+        return "", subject
+    return levels[1], "/".join(levels[3:])
+
+
+class MqttListener:
+    """Telemetry of MQTT devices. The topic's device is the identity; what a payload says of itself is not believed."""
+
+    def __init__(self, client: Client, registry: Registry, intake: Intake, counters: Counters, *,
+                 messages_per_s: float = 200, burst: float = 1000) -> None:  # fmt: skip
+        self.client, self.registry, self.intake, self.counters = client, registry, intake, counters
+        self.queue = MqttQueue(client)
+        self.buckets = Buckets(messages_per_s, burst)
+
+    async def open(self) -> None:
+        """Find where the log stands in the queue. After `intake.open`, before anything is taken."""
+        self.intake.epoch = await self.queue.open()
+        resumed = self.intake.resumed
+        if resumed.epoch and resumed.epoch != self.intake.epoch:
+            log.warning("the MQTT queue was made anew; its messages are counted from its beginning")
+            resumed.sequences, resumed.kept = [0] * self.intake.lanes, frozenset()
+        await self.client.subscribe("d.*.up.>", cb=self._at_most_once)
+
+    async def run(self) -> None:
+        """Take the queue into the log, for ever."""
+        acknowledging: set[asyncio.Task[None]] = set()
+        while True:
+            await self.intake.room()
+            messages = await self.queue.read(1.0)
+            if not messages:
+                continue
+            taken = [done for message in messages if (done := self._queued(message)) is not None]
+            task = asyncio.create_task(self._acknowledge(taken[-1] if taken else None, messages[-1].seq))
+            acknowledging.add(task)
+            task.add_done_callback(acknowledging.discard)
+
+    async def _acknowledge(self, done: asyncio.Future[None] | None, upto: int) -> None:
+        if done is not None:
+            await asyncio.shield(done)
+        await self.queue.acknowledge(upto)
+
+    def _queued(self, message: Message) -> asyncio.Future[None] | None:
+        """Take one message of the queue; None when the log has it already."""
+        if message.seq <= self.intake.resumed.sequences[0]:
+            return None
+        subject = message.subject.removeprefix(_PREFIX)
+        return self._take(subject, message.data, message.at_ms, message.seq)
+
+    async def _at_most_once(self, message: Msg) -> None:
+        """QoS 0: taken when we are here, promised nothing. Those of QoS 1 are in the queue too and are left to it."""
+        if (message.headers or {}).get(QOS, "0").startswith("0"):
+            self._take(message.subject, message.data, time.time_ns() // 1_000_000, 0)
+
+    def _take(self, subject: str, data: bytes, at_ms: int, seq: int) -> asyncio.Future[None]:
+        self.counters.add("frames", PROTOCOL)
+        key, what = topic_of(subject)
+        refusals: list[Refusal] = []
+
+        def refuse(reason: str, detail: str, count: int = 1, decoded: object = None) -> None:
+            refusals.append(
+                Refusal(reason=reason, protocol=PROTOCOL, device_key=key[:64], received_ms=at_ms, raw=data,
+                        decoded=decoded, detail=detail[:300], count=count, source_seq=seq)
+            )  # fmt: skip
+
+        rows: Rows | None = None
+        if not key:
+            refuse(quarantine.MALFORMED, f"topic {subject[:200]}")
+        elif what == "telemetry":
+            rows = self._telemetry(key, data, at_ms, refuse)
+        else:
+            self.counters.add("mqtt_notes", what.partition("/")[0] if what.isascii() else "other")
+        return self.intake.take(rows, refusals=refusals, source_seq=seq)
+
+    def _telemetry(self, key: str, data: bytes, at_ms: int, refuse: Refuse) -> Rows | None:
+        try:
+            payload = mqtt_json.decode(data, at_ms, device=key)
+        except CodecError as err:
+            self.counters.add("bad_frames", f"{PROTOCOL}.{err.reason}")
+            refuse(quarantine.MALFORMED, err.reason)
+            return None
+        said = len(payload.readings) + len(payload.errors)
+        device = self.registry.find(PROTOCOL, key)
+        if device is None:
+            refuse(quarantine.UNKNOWN, "", max(1, said), {"readings": shown(payload.readings[:200])})
+            return None
+        if not self.buckets.of(key, at_ms).take(at_ms):
+            refuse(quarantine.FLOOD, f"more than {self.buckets.rate_per_s:g} messages/s", max(1, said))
+            return None
+        return self._of_device(device, payload, at_ms, refuse)
+
+    def _of_device(self, device: Device, payload: Payload, at_ms: int, refuse: Refuse) -> Rows:
+        mapped = map_readings(device, payload.readings, at_ms)
+        if mapped.future:
+            refuse(quarantine.FUTURE, "the device's clock is ahead", len(mapped.future),
+                   {"readings": shown(mapped.future[:200])})  # fmt: skip
+        if mapped.unmapped:
+            names = ", ".join(sorted(set(mapped.unmapped))[:8])
+            self.counters.add("unmapped", PROTOCOL, len(mapped.unmapped))
+            refuse(quarantine.UNMAPPED, names, len(mapped.unmapped))
+        if payload.errors:
+            self.counters.add("bad_items", PROTOCOL, len(payload.errors))
+            errors = msgspec.to_builtins(payload.errors[:50])
+            first = payload.errors[0]
+            refuse(quarantine.BODY, f"{first.where}: {first.reason}", len(payload.errors), {"errors": errors})
+        return mapped.rows

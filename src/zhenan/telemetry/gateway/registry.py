@@ -1,0 +1,152 @@
+"""Who may report, and what its channels mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zhenan.telemetry.codecs.base import BAD, Reading
+from zhenan.telemetry.codecs.jt808 import phone_keys
+from zhenan.telemetry.columns import PARTITIONS
+
+FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is refused
+
+
+class PointLike(Protocol):
+    """One point as the register of devices gives it. `value = raw x scale + offset`, or one bit of the raw word."""
+
+    protocol: str
+    device_key: str
+    device_id: int
+    channel: str
+    point_id: int
+    scale: float
+    offset: float
+    bit: int | None
+    low: float | None
+    high: float | None
+
+
+class Point(NamedTuple):
+    """How a channel's raw value becomes a reading. Outside low..high it is unfit (quality BAD)."""
+
+    id: int
+    scale: float
+    offset: float
+    bit: int | None
+    low: float
+    high: float
+
+
+@dataclass
+class Device:
+    """A registered device. `channels`: the decoder's channel name → its points (several where bits are points)."""
+
+    id: int
+    key: str
+    channels: dict[str, list[Point]] = field(default_factory=dict)
+
+
+class Rows:
+    """Readings gathered before they become columns."""
+
+    __slots__ = ("point", "quality", "ts", "value")
+
+    def __init__(self) -> None:
+        self.point: list[int] = []
+        self.ts: list[int] = []
+        self.value: list[float] = []
+        self.quality: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.ts)
+
+
+class Mapped(NamedTuple):
+    """What became of the readings of one message."""
+
+    rows: Rows
+    future: list[Reading]
+    unmapped: list[str]  # channels without a point
+
+
+class Registry:
+    """Devices by (protocol, identity on the wire). Replaced as a whole by `load`."""
+
+    def __init__(self, rows: Iterable[PointLike] = ()) -> None:
+        self._devices: dict[tuple[str, str], Device] = {}
+        self.partition: NDArray[np.uint8] = np.zeros(1, np.uint8)  # of each point id
+        self.points = 0
+        self.load(rows)
+
+    def load(self, rows: Iterable[PointLike]) -> None:
+        """Take a new register."""
+        devices: dict[tuple[str, str], Device] = {}
+        partition: dict[int, int] = {}
+        for row in rows:
+            key = (row.protocol, _plain(row.protocol, row.device_key))
+            device = devices.get(key)
+            if device is None:
+                device = devices[key] = Device(row.device_id, row.device_key)
+            low = -np.inf if row.low is None else row.low
+            high = np.inf if row.high is None else row.high
+            point = Point(row.point_id, row.scale, row.offset, row.bit, float(low), float(high))
+            device.channels.setdefault(row.channel, []).append(point)
+            partition[row.point_id] = row.device_id % PARTITIONS
+        table = np.zeros(max(partition, default=0) + 1, np.uint8)
+        table[list(partition)] = list(partition.values())
+        self._devices, self.partition, self.points = devices, table, len(partition)
+
+    def __len__(self) -> int:
+        return len(self._devices)
+
+    def find(self, protocol: str, key: str) -> Device | None:
+        """The device with this identity, or None."""
+        found = self._devices.get((protocol, key))
+        if found is None and protocol == "jt808":  # leading zeros of a phone count or not, as the maker pleases
+            for form in phone_keys(key):
+                found = found or self._devices.get((protocol, _plain(protocol, form)))
+        return found
+
+
+def _plain(protocol: str, key: str) -> str:
+    return key.lstrip("0").lower() if protocol == "jt808" else key
+
+
+def map_readings(device: Device, readings: Iterable[Reading], now_ms: int) -> Mapped:
+    """Decoded readings → readings of points; those of the future and those without a point are set apart."""
+    rows = Rows()
+    future: list[Reading] = []
+    unmapped: list[str] = []
+    latest = now_ms + FUTURE_MS
+    for reading in readings:
+        points = device.channels.get(reading.channel)
+        if points is None:
+            unmapped.append(reading.channel)
+            continue
+        if reading.ts_ms > latest:
+            future.append(reading)
+            continue
+        for point in points:
+            value, quality = _value(point, reading)
+            rows.point.append(point.id)
+            rows.ts.append(reading.ts_ms)
+            rows.value.append(value)
+            rows.quality.append(quality)
+    return Mapped(rows, future, unmapped)
+
+
+def _value(point: Point, reading: Reading) -> tuple[float, int]:
+    if point.bit is not None:
+        return float(int(reading.value) >> point.bit & 1), reading.quality
+    value = reading.value * point.scale + point.offset
+    return value, reading.quality if point.low <= value <= point.high else BAD
+
+
+def shown(readings: Iterable[Reading]) -> list[dict[str, Any]]:
+    """Readings for an operator's eyes, as kept with a quarantined frame."""
+    return [{"channel": r.channel, "ts": r.ts_ms, "value": r.value, "quality": r.quality} for r in readings]
