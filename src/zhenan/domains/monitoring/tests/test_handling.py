@@ -79,7 +79,7 @@ def test_from_raise_to_close_everything_is_on_the_timeline(alarm, officer, perso
 
 def test_acknowledging_twice_is_refused_and_says_how_it_stands(alarm, officer):
     services.acknowledge(alarm.pk, by=officer, at=at(1))
-    with pytest.raises(WrongState, match="Acknowledged"):
+    with pytest.raises(WrongState, match="已确认"):
         services.acknowledge(alarm.pk, by=officer, at=at(2))
 
 
@@ -120,7 +120,7 @@ def test_no_alarm_closes_without_a_cause(alarm, officer):
     services.acknowledge(alarm.pk, by=officer, at=at(1))
     with pytest.raises(WrongState):
         services.close(alarm.pk, by=officer, at=at(2))
-    with pytest.raises(UnknownCause, match="False alarm"):
+    with pytest.raises(UnknownCause, match="误报"):
         services.judge_cause(alarm.pk, cause="weather", by=officer, at=at(2))
     with pytest.raises(NoteMissing):
         services.judge_cause(alarm.pk, cause="false_alarm", by=officer, at=at(2))
