@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from zhenan.packkit.contract import contract_faults
-from zhenan.packkit.loader import LoadedPack, PackFault, discover, load_pack
+from zhenan.packkit.loader import LoadedPack, PackFault, discover, load_pack, problems_in
 from zhenan.packkit.registry import pack_dirs
 from zhenan.packkit.scaffold import CannotScaffold, new_pack
 
@@ -63,8 +63,6 @@ def _check(options: argparse.Namespace) -> int:
         folder = folder.resolve()
         known = {code: pack for code, pack in others.items() if pack.folder.resolve() != folder}
         if options.files_only:
-            from zhenan.packkit.loader import problems_in
-
             faults = problems_in(folder, known)
         else:
             faults = contract_faults(folder, known)

@@ -198,6 +198,11 @@ def episode(seeds: U64, ts: I64, tag: int, per_day: float, shortest_s: float, lo
     return np.where(inside, since, np.nan)
 
 
+def rounded(value: Any, digits: int) -> F64:
+    """Values to so many decimals, as a device would report them."""
+    return np.asarray(np.round(value, digits), dtype=np.float64)
+
+
 def joined(parts: Sequence[Columns]) -> Columns:
     """All parts together, sorted by time, then point."""
     if not parts:

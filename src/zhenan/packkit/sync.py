@@ -14,7 +14,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 from pydantic import ValidationError
 
-from zhenan.packkit import registry as registry_module
+from zhenan.kernel.events import services as events
+from zhenan.kernel.people.models import User
 from zhenan.packkit.loader import MODELS, LoadedPack, PackFault, dump, load_all
 from zhenan.packkit.models import PackObject, PackVersion, SyncState
 from zhenan.packkit.readable import faults_of
@@ -146,7 +147,9 @@ def _faults_of_override(kind: str, spec: Mapping[str, Any], changes: Mapping[str
     return fixed
 
 
-def override(kind: str, code: str, changes: Mapping[str, Any], actor: Any = None, *, at: datetime | None = None) -> Any:
+def override(
+    kind: str, code: str, changes: Mapping[str, Any], actor: User | None = None, *, at: datetime | None = None
+) -> Any:
     """Lay the city's changes over an object, such as ``{"rule": {"above": 15}}``; ``{}`` takes all of them back.
 
     Returns the object as it now is. Raises UnknownCode, or BadOverride when the changed object would not be valid.
@@ -159,9 +162,11 @@ def override(kind: str, code: str, changes: Mapping[str, Any], actor: Any = None
         faults = _faults_of_override(kind, row.spec, changes)
         if faults:
             raise BadOverride([f"{code}: {fault}" for fault in faults])
-        row.overrides, row.overridden_at = changes, at or timezone.now()
-        row.overridden_by = str(actor) if actor is not None else ""
+        before, when = row.overrides, at or timezone.now()
+        row.overrides, row.overridden_at, row.overridden_by = changes, when, str(actor) if actor is not None else ""
         row.save(update_fields=["overrides", "overridden_at", "overridden_by"])
+        data = {"code": code, "kind": kind, "before": before, "after": changes}
+        events.record("pack.overridden", targets=[row], actor=actor, at=when, data=data, programme=row.pack.code)
         _touch()
     return MODELS[kind].model_validate(merged(row.spec, changes))
 
@@ -187,9 +192,3 @@ def read_registry(stamp: str) -> Registry:
         folders={code: Path(row.folder) for code, row in packs.items() if row.active},
         stamp=stamp,
     )
-
-
-def sync_if_needed() -> Registry:
-    """Sync, then the registry: what start-up calls."""
-    sync_packs()
-    return registry_module.registry()

@@ -4,6 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
+from zhenan.kernel.events.models import Event
+from zhenan.kernel.people.models import User
 from zhenan.packkit import registry as registry_module
 from zhenan.packkit.loader import PackFault
 from zhenan.packkit.models import PackObject, PackVersion
@@ -47,16 +49,25 @@ def test_a_change_without_a_new_version_is_refused_and_changes_nothing(synced, s
 
 
 def test_an_override_tunes_a_threshold_and_survives_the_next_version(synced, spoil):
-    changed = override("alarm_rule", RULE, {"rule": {"above": 3}, "level": 2}, "officer", at=AT)
+    changed = override("alarm_rule", RULE, {"rule": {"above": 3}, "level": 2}, at=AT)
     assert (changed.rule["above"], changed.rule["clear"], changed.level) == (3, -5, 2)
     assert (above(), registry().alarm_rule(RULE).level) == (3, 2)
     spoil("alarms.yaml", "respond_s: 1800", "respond_s: 900")
     spoil("pack.yaml", "version: 1 ", "version: 2 ")
     sync_packs([synced.parent])
     assert (above(), registry().alarm_rule(RULE).respond_s) == (3, 900)
-    assert PackObject.objects.get(code=RULE).overridden_by == "officer"
-    override("alarm_rule", RULE, {}, "officer", at=AT)
+    assert PackObject.objects.get(code=RULE).overridden_at == AT
+    override("alarm_rule", RULE, {}, at=AT)
     assert above() == 0
+
+
+def test_an_override_leaves_one_event_with_its_author(synced):
+    officer = User.objects.create(username="officer-of-packs")
+    override("alarm_rule", RULE, {"level": 2}, officer, at=AT)
+    (event,) = Event.objects.filter(kind="pack.overridden")
+    assert event.data["after"] == {"level": 2}
+    assert event.actor_id == officer.pk
+    assert PackObject.objects.get(code=RULE).overridden_by == str(officer)
 
 
 @pytest.mark.parametrize(
@@ -72,18 +83,18 @@ def test_an_override_tunes_a_threshold_and_survives_the_next_version(synced, spo
 )
 def test_an_override_that_does_not_fit_is_refused(synced, changes, said):
     with pytest.raises(BadOverride) as caught:
-        override("alarm_rule", RULE, changes, "officer", at=AT)
+        override("alarm_rule", RULE, changes, at=AT)
     assert said in str(caught.value)
     assert above() == 0
 
 
 def test_an_override_of_what_no_pack_has_is_refused(synced):
     with pytest.raises(UnknownCode):
-        override("alarm_rule", "cold_stores.nothing", {"level": 2}, "officer", at=AT)
+        override("alarm_rule", "cold_stores.nothing", {"level": 2}, at=AT)
 
 
 def test_an_override_that_the_next_version_makes_impossible_is_reported_and_left_unused(synced, spoil):
-    override("alarm_rule", RULE, {"rule": {"clear": -1}}, "officer", at=AT)
+    override("alarm_rule", RULE, {"rule": {"clear": -1}}, at=AT)
     spoil("alarms.yaml", "above: 0, clear: -5", "above: -10, clear: -12")
     spoil("pack.yaml", "version: 1 ", "version: 2 ")
     report = sync_packs([synced.parent])

@@ -27,6 +27,7 @@ from zhenan.packkit.simulate import (
     episode,
     joined,
     local_hour,
+    rounded,
     ticks,
     uniform,
 )
@@ -220,13 +221,13 @@ def _gas(site: U64, device: U64, ts: I64, rng: np.random.Generator) -> F64:
     value += np.where(np.isnan(whiff), 0.0, (8 + 18 * uniform(site, ts // 60_000, 21)) * (cooking > 0.15))
     value = np.clip(value + leak_lel(site, ts), 0, 100)
     dead = uniform(device, 30) < STUCK_RATIO
-    return np.round(np.where(dead, np.round(3 * uniform(device, 31), 1), value), 2)
+    return rounded(np.where(dead, np.round(3 * uniform(device, 31), 1), value), 2)
 
 
 def _co(site: U64, device: U64, ts: I64, rng: np.random.Generator) -> F64:
     base = 2 + 9 * cooking_ratio(ts) + np.abs(rng.normal(0, 0.8, ts.size))
     since = episode(device, ts, 40, CO_PER_DAY, 900, 3_600)
-    return np.round(base + np.where(np.isnan(since), 0.0, np.clip(since / 3, 0, 240)), 1)
+    return rounded(base + np.where(np.isnan(since), 0.0, np.clip(since / 3, 0, 240)), 1)
 
 
 def _linkage(site: U64, device: U64, ts: I64, rng: np.random.Generator) -> F64:

@@ -30,6 +30,7 @@ from zhenan.packkit.simulate import (
     episode,
     joined,
     local_hour,
+    rounded,
     ticks,
     uniform,
 )
@@ -321,7 +322,7 @@ def _residual(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     high = (200 + 350 * uniform(device, (ts + CHINA_MS) // DAY_MS, 11)) * _bump(
         device, ts, 10, LEAKAGE_PER_DAY, 3_600, 30_000
     )
-    return np.round(np.clip(natural + drift + high + rng.normal(0, 4, ts.size), 0, 3000), 0)
+    return rounded(np.clip(natural + drift + high + rng.normal(0, 4, ts.size), 0, 3000), 0)
 
 
 def _cable(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
@@ -329,25 +330,25 @@ def _cable(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     hot = (28 + 20 * uniform(device, (ts + CHINA_MS) // DAY_MS, 21)) * _bump(
         device, ts, 20, HOT_CABLES_PER_DAY, 3_600, 20_000
     )
-    return np.round(normal + hot + rng.normal(0, 0.4, ts.size), 1)
+    return rounded(normal + hot + rng.normal(0, 0.4, ts.size), 1)
 
 
 def _load(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     normal = 12 + 60 * _busy(ts) * (0.4 + 0.6 * uniform(device, 4))
     over = 60 * _bump(device, ts, 30, OVERLOADS_PER_DAY, 900, 7_200)
-    return np.round(np.clip(normal + over + rng.normal(0, 2, ts.size), 0, 300), 0)
+    return rounded(np.clip(normal + over + rng.normal(0, 2, ts.size), 0, 300), 0)
 
 
 def _pressure(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     normal = 250 + 250 * uniform(device, 5)
     low = _bump(device, ts, 40, LOW_PRESSURE_PER_DAY, 3_600, 40_000)
-    return np.round(np.clip(normal * (1 - 0.85 * low) + rng.normal(0, 3, ts.size), 0, 3000), 1)
+    return rounded(np.clip(normal * (1 - 0.85 * low) + rng.normal(0, 3, ts.size), 0, 3000), 1)
 
 
 def _level(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     since = episode(device, ts, 50, DRAINED_PER_DAY, 10_000, 40_000)
     fall = np.where(np.isnan(since), 0.0, np.clip(since / 3_600 * 0.7, 0, 2.6))
-    return np.round(np.clip(2.6 + 0.6 * uniform(device, 6) - fall + rng.normal(0, 0.01, ts.size), 0, 50), 2)
+    return rounded(np.clip(2.6 + 0.6 * uniform(device, 6) - fall + rng.normal(0, 0.01, ts.size), 0, 50), 2)
 
 
 def _fire(device: U64, ts: I64, rng: np.random.Generator, rate: F64) -> F64:
@@ -376,7 +377,7 @@ def _tamper(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
 
 def _battery(device: U64, ts: I64, rng: np.random.Generator, _: F64) -> F64:
     days = (ts + CHINA_MS) / DAY_MS + 1_000 * uniform(device, 8)
-    return np.round(100 - (days % 1_000) * 0.082, 0)  # from full to 18 % in a thousand days, then a new battery
+    return rounded(100 - (days % 1_000) * 0.082, 0)  # from full to 18 % in a thousand days, then a new battery
 
 
 VALUES: dict[str, Callable[[U64, I64, np.random.Generator, F64], F64]] = {
