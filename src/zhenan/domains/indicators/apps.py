@@ -10,10 +10,14 @@ class IndicatorsConfig(AppConfig):
     verbose_name = _("Indicators")
 
     def ready(self) -> None:
+        from zhenan.domains.indicators.board import headlines
         from zhenan.kernel import slots
 
         slots.nav.register(
             slots.NavItem(
                 "indicators", _("Indicators"), "indicators:list", _("Account"), "chart-bar", "indicator.view", 10
             )
+        )
+        slots.board.register(
+            slots.BoardTile("indicators", _("Indicators"), headlines, capability="indicator.view", order=50)
         )

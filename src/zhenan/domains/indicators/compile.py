@@ -104,15 +104,20 @@ class Compiled:
         head, _dot, leaf = condition.field.rpartition(".")
         owner, prefix = self._follow(entity, head)
         if leaf in owner.yes:
-            return self._yes(owner.yes[leaf](self.as_of), prefix, condition), rows
+            return self._yes(owner, leaf, prefix, condition), rows
         number = condition.op in ("gte", "lte") and isinstance(condition.value, (int, float))
         path, rows = self._path(rows, entity, condition.field, name, number=number)
         return Q(**{f"{path}__{OPS[condition.op]}": self._value(condition)}), rows
 
-    def _yes(self, q: Q, prefix: str, condition: Condition) -> Q:
-        moved = _prefixed(q, prefix) if prefix else q
+    def _yes(self, owner: Entity, leaf: str, prefix: str, condition: Condition) -> Q:
         if condition.op == "is_null":
-            raise ValueError(f"{condition.field}: a yes/no field is asked with eq")
+            return (
+                Q(**{f"{prefix}{owner.known[leaf]}__isnull": condition.value})
+                if leaf in owner.known
+                else (Q(pk__in=[]) if condition.value else Q())
+            )
+        q = owner.yes[leaf](self.as_of)
+        moved = _prefixed(q, prefix) if prefix else q
         return moved if condition.value else ~moved
 
     def _follow(self, entity: Entity, head: str) -> tuple[Entity, str]:

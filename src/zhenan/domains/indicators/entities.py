@@ -35,6 +35,7 @@ class Entity:
     fields: dict[str, str]
     made: dict[str, Callable[[AsOf], Any]] = field(default_factory=dict)
     yes: dict[str, Callable[[AsOf], Q]] = field(default_factory=dict)
+    known: dict[str, str] = field(default_factory=dict)  # bool field → the path that is null while it is not known
     relations: dict[str, tuple[str, str]] = field(default_factory=dict)
     existed: Callable[[AsOf], Q] = lambda _as_of: Q()
 
@@ -98,6 +99,7 @@ ENTITIES: dict[str, Entity] = {
             "arrive_s": lambda _: seconds_between("raised_at", "arrived_at"),
         },
         yes={"in_time": lambda _: Q(acknowledged_at__lte=F("respond_by"))},
+        known={"in_time": "acknowledged_at"},
         existed=lambda as_of: Q(raised_at__lte=as_of.end),
     ),
     "hazard": Entity(

@@ -148,7 +148,7 @@ class Alarm(models.Model):
     cleared_at = models.DateTimeField(_("cleared at"), null=True)
     respond_by = models.DateTimeField(_("respond by"))
     state = models.CharField(_("state"), max_length=14, choices=State, default=State.RAISED)
-    cause = models.CharField(_("cause"), max_length=10, choices=Cause, blank=True)
+    cause = models.CharField(_("cause"), max_length=20, choices=Cause, blank=True)
     acknowledged_at = models.DateTimeField(null=True)
     acknowledged_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
     assigned_to = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="alarms_assigned")

@@ -67,11 +67,14 @@ class TodaySource:
 
 @dataclass(frozen=True)
 class BoardTile:
-    """A headline figure: ``load(user)`` gives {"value", "unit", "url", "note"?}; the url opens its records."""
+    """A headline figure: ``load(user)`` gives {"value", "unit", "url", "note"?}; the url opens its records.
+
+    A list of such, each with its own "label", is several figures.
+    """
 
     code: str
     label: Text
-    load: Callable[[Any], dict[str, Any]]
+    load: Callable[[Any], dict[str, Any] | list[dict[str, Any]]]
     capability: str = ""
     order: int = 100
 

@@ -22,11 +22,13 @@ FEED_ROWS = 30
 
 
 def _tiles(user: Any) -> list[dict[str, Any]]:
-    return [
-        {"code": tile.code, "label": tile.label, **tile.load(user)}
-        for tile in slots.board.ordered()
-        if user.can(tile.capability)
-    ]
+    found = []
+    for tile in slots.board.ordered():
+        if user.can(tile.capability):
+            loaded = tile.load(user)
+            rows = loaded if isinstance(loaded, list) else [loaded]
+            found += [{"code": tile.code, "label": tile.label, **row} for row in rows]
+    return found
 
 
 def _feed(user: Any) -> list[Event]:
