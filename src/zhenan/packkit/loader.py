@@ -46,6 +46,7 @@ FILES: dict[str, type[BaseModel]] = {
 NEEDED = ("pack.yaml", "quality.yaml")
 OTHERS = ("simulate.py", "rules.py", "__init__.py", "README.md", "scenarios", "tests", "locale", "__pycache__")
 MAX_SCENARIO_FILES = 200
+DIGEST_FORM = "2:"  # digests of different forms cannot be compared
 
 # kind of object → (file, key in the file); the kinds that are synced and may be overridden by the city
 KINDS: dict[str, tuple[str, str]] = {
@@ -110,9 +111,17 @@ class LoadedPack:
 
     @cached_property
     def digest(self) -> str:
-        """Hex SHA-256 of what the pack says, free of comments and layout; scenarios and quality are left out."""
-        said = {"info": dump(self.info)} | {f"{kind} {code}": dump(obj) for kind, code, obj in self.objects()}
-        return hashlib.sha256(json.dumps(said, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
+        """What the pack says, free of comments and layout, as DIGEST_FORM and 62 hex digits of SHA-256.
+
+        Scenarios and quality are left out. So are defaults: a field that a later platform adds changes no pack.
+        """
+        said = {"info": _said(self.info)} | {f"{kind} {code}": _said(obj) for kind, code, obj in self.objects()}
+        text = json.dumps(said, sort_keys=True, ensure_ascii=False)
+        return DIGEST_FORM + hashlib.sha256(text.encode()).hexdigest()[:62]
+
+
+def _said(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", exclude_defaults=True)
 
 
 def dump(model: BaseModel) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from typing import Any
 
 from django.db import connection, transaction
 from django.utils import timezone
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from zhenan.kernel.events import services as events
 from zhenan.kernel.people.models import User
-from zhenan.packkit.loader import MODELS, LoadedPack, PackFault, dump, load_all
+from zhenan.packkit.loader import DIGEST_FORM, MODELS, LoadedPack, PackFault, dump, load_all
 from zhenan.packkit.models import PackObject, PackVersion, SyncState
 from zhenan.packkit.readable import faults_of
 from zhenan.packkit.registry import Registry, UnknownCode, changed_in_transaction, pack_dirs
@@ -77,6 +77,8 @@ def _refuse_silent_changes(packs: list[LoadedPack]) -> None:
     for pack in packs:
         row = stored.get(pack.code)
         if row is None or row.digest == pack.digest or pack.info.version > row.version:
+            continue
+        if not row.digest.startswith(DIGEST_FORM):  # synced by an earlier platform
             continue
         faults.append(
             f"{pack.code}/pack.yaml: version: the pack changed since version {row.version} was synced, "
@@ -171,6 +173,13 @@ def override(
     return MODELS[kind].model_validate(merged(row.spec, changes))
 
 
+def _valid(model: type[BaseModel], data: dict[str, Any]) -> BaseModel | None:
+    try:
+        return model.model_validate(data)
+    except ValidationError:
+        return None
+
+
 def read_registry(stamp: str) -> Registry:
     """The registry as the database has it. An override that no longer fits is left unused (the sync has said so)."""
     packs = {row.code: row for row in PackVersion.objects.all()}
@@ -178,10 +187,11 @@ def read_registry(stamp: str) -> Registry:
     retired = set()
     for row in PackObject.objects.order_by("pack__code", "kind", "place"):
         model = MODELS[row.kind]
-        try:
-            one = model.model_validate(merged(row.spec, row.overrides))
-        except ValidationError:
-            one = model.model_validate(row.spec)
+        one = _valid(model, merged(row.spec, row.overrides)) or _valid(model, row.spec)
+        if one is None and row.active:
+            raise PackFault([f"{row.code}: as synced it no longer fits this platform; run zhenan packs sync"])
+        if one is None:  # retired long ago, under an older schema: its code is shown in place of its name
+            continue
         objects.setdefault(row.kind, {})[row.code] = one
         if not row.active:
             retired.add((row.kind, row.code))

@@ -142,3 +142,10 @@ def test_the_question_for_the_stamp_is_no_query_of_the_page(synced, django_asser
     monkeypatch.setattr(registry_module, "_checked_at", 0.0)
     with django_assert_num_queries(0):
         registry()
+
+
+def test_what_was_retired_under_an_older_schema_does_not_stop_the_platform(synced):
+    PackObject.objects.filter(code="cold_stores.offline").update(active=False, spec={"of": "old"})
+    registry_module.invalidate()
+    assert [r.code for r in registry().alarm_rules()] == [RULE]
+    assert registry().label("cold_stores.offline", "en") == "cold_stores.offline"
