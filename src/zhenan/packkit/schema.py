@@ -199,7 +199,7 @@ class Channel(Model):
 
 
 class Command(Model):
-    """What an actuator can be told; ``payload`` is published as JSON to ``zhenan/{device key}/command``."""
+    """What an actuator can be told; ``payload`` is published as JSON to ``d/{device key}/down/cmd/{id}``."""
 
     code: Code
     name: Name

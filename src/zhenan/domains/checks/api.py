@@ -1,4 +1,4 @@
-"""Inspections over the API: what a phone sends when it is back online. Requests may be repeated: ids are the phone's."""
+"""Inspections over the API: what a phone sends when it is back online. A request may be repeated: ids are its own."""
 
 from __future__ import annotations
 
