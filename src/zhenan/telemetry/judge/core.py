@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 JUDGED: Final = 0
 LATE: Final = 1
@@ -40,6 +41,11 @@ STEADY: Final = 2**63 - 1  # raised, and not clearing
 MAX_TS: Final = 253_402_300_799_999
 MIN_TS: Final = -62_135_596_800_000
 
+F64 = NDArray[np.float64]
+I64 = NDArray[np.int64]
+I32 = NDArray[np.int32]
+U8 = NDArray[np.uint8]
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -56,7 +62,9 @@ def compiled(**options: Any) -> Callable[[F], F]:
 
 
 @compiled(forceinline=True)
-def _step_level(words, w, condition, release, ts, for_ms, clear_ms):  # type: ignore[no-untyped-def]
+def _step_level(
+    words: I64, w: int, condition: bool, release: bool, ts: int, for_ms: int, clear_ms: int
+) -> tuple[int, int]:
     """Words: t0 (pending since, then onset), t1 (NONE not raised, STEADY raised, else clearing since)."""
     if words[w + 1] == NONE:
         if not condition:
@@ -81,7 +89,9 @@ def _step_level(words, w, condition, release, ts, for_ms, clear_ms):  # type: ig
 
 
 @compiled(forceinline=True)
-def _step_rate(words, words_f, w, ts, value, low, high, per, max_gap_ms):  # type: ignore[no-untyped-def]
+def _step_rate(
+    words: I64, words_f: F64, w: int, ts: int, value: float, low: float, high: float, per: float, max_gap_ms: int
+) -> tuple[int, int]:
     """Words: onset, ts of the judged reading before, its value.
 
     The slope is compared multiplied out, so that whole numbers are judged without rounding.
@@ -105,7 +115,7 @@ def _step_rate(words, words_f, w, ts, value, low, high, per, max_gap_ms):  # typ
 
 
 @compiled(forceinline=True)
-def _step_repeats(words, w, condition, ts, count, window_ms):  # type: ignore[no-untyped-def]
+def _step_repeats(words: I64, w: int, condition: bool, ts: int, count: int, window_ms: int) -> tuple[int, int]:
     """Words: onset, place of the oldest in the ring, then the ring: times of the last `count` readings that had it."""
     place = words[w + 1]
     if condition:
@@ -128,7 +138,9 @@ def _step_repeats(words, w, condition, ts, count, window_ms):  # type: ignore[no
 
 
 @compiled(forceinline=True)
-def _step_stuck(words, words_f, w, ts, value, eps, for_ms, count):  # type: ignore[no-untyped-def]
+def _step_stuck(
+    words: I64, words_f: F64, w: int, ts: int, value: float, eps: float, for_ms: int, count: int
+) -> tuple[int, int]:
     """Words: onset, first value of the run, its ts, number of readings in the run (0: none yet)."""
     event, onset = -1, ts
     if words[w + 3] == 0 or abs(value - words_f[w + 1]) > eps:
@@ -147,7 +159,7 @@ def _step_stuck(words, words_f, w, ts, value, eps, for_ms, count):  # type: igno
 
 
 @compiled(forceinline=True)
-def _in_state(value, states, start, end):  # type: ignore[no-untyped-def]
+def _in_state(value: float, states: F64, start: int, end: int) -> bool:
     whole = np.trunc(value)
     found = False
     for place in range(start, end):
@@ -156,7 +168,7 @@ def _in_state(value, states, start, end):  # type: ignore[no-untyped-def]
 
 
 @compiled(forceinline=True)
-def _emit(out_i, out_v, n, point, rule, kind, ts, onset, value):  # type: ignore[no-untyped-def]
+def _emit(out_i: I64, out_v: F64, n: int, point: int, rule: int, kind: int, ts: int, onset: int, value: float) -> int:
     out_i[n, 0] = point
     out_i[n, 1] = rule
     out_i[n, 2] = kind
@@ -167,7 +179,9 @@ def _emit(out_i, out_v, n, point, rule, kind, ts, onset, value):  # type: ignore
 
 
 @compiled(forceinline=True)
-def _step(words, words_f, w, k, kinds, fs, ints, states, ts, value):  # type: ignore[no-untyped-def]
+def _step(
+    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, ts: int, value: float
+) -> tuple[int, int]:
     """One reading against one rule instance that is not a silence. Columns of fs and ints: see table.py."""
     kind = kinds[k]
     if kind == LEVEL:
@@ -186,11 +200,13 @@ def _step(words, words_f, w, k, kinds, fs, ints, states, ts, value):  # type: ig
 
 
 @compiled()
-def judge_columns(  # type: ignore[no-untyped-def]
-    first, point, ts, value, quality, verdict, counts, n_out, out_i, out_v,
-    hot, last_ts, since, offset, words, words_f,
-    calm_low, calm_high, calm_gap, starts, kinds, rules, places, fs, ints, states,
-):  # fmt: skip
+def judge_columns(
+    first: int, point: I32, ts: I64, value: F64, quality: U8,
+    verdict: U8, counts: I64, n_out: int, out_i: I64, out_v: F64,
+    hot: I32, last_ts: I64, since: I64, offset: I64, words: I64, words_f: F64,
+    calm_low: F64, calm_high: F64, calm_gap: I64,
+    starts: I64, kinds: I64, rules: I64, places: I64, fs: F64, ints: I64, states: F64,
+) -> tuple[int, int]:  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
     In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (5,) by
@@ -200,11 +216,12 @@ def judge_columns(  # type: ignore[no-untyped-def]
     n_points = hot.size
     room = out_v.size
     for i in range(first, point.size):
-        p, now, v = point[i], ts[i], value[i]
-        if p < 0 or p >= n_points:
+        number, now, v = point[i], ts[i], value[i]
+        if number < 0 or number >= n_points:
             verdict[i] = REFUSED
             counts[REFUSED] += 1
             continue
+        p = np.uintp(number)  # an index that needs no look for counting from the end
         last, profile = last_ts[p], hot[p]
         good = quality[i] != BAD
         if (
@@ -242,23 +259,38 @@ def judge_columns(  # type: ignore[no-untyped-def]
             if kinds[k] == SILENCE:  # words: onset
                 if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
                     words[w] = last + ints[k, 0]
-                    n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, words[w], words[w], np.nan)
+                    n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, words[w], words[w], np.nan)
                 if words[w] != NONE:
-                    n_out = _emit(out_i, out_v, n_out, p, rules[k], CLEAR, now, words[w], v)
+                    n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
                     words[w] = NONE
             elif fit:
                 event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
                 if event >= 0:
-                    n_out = _emit(out_i, out_v, n_out, p, rules[k], event, now, onset, v)
+                    n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
             busy |= words[w] != NONE
         hot[p] = -1 - profile if busy else profile
     return point.size, n_out
 
 
 @compiled()
-def advance_clock(  # type: ignore[no-untyped-def]
-    first, now, n_out, out_i, out_v, hot, last_ts, since, offset, words, calm_gap, starts, kinds, rules, places, ints
-):
+def advance_clock(
+    first: int,
+    now: int,
+    n_out: int,
+    out_i: I64,
+    out_v: F64,
+    hot: I32,
+    last_ts: I64,
+    since: I64,
+    offset: I64,
+    words: I64,
+    calm_gap: I64,
+    starts: I64,
+    kinds: I64,
+    rules: I64,
+    places: I64,
+    ints: I64,
+) -> tuple[int, int]:
     """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points)."""
     room = out_v.size
     for p in range(first, hot.size):
@@ -283,7 +315,9 @@ def advance_clock(  # type: ignore[no-untyped-def]
 
 
 @compiled()
-def raised_now(n_out, out_i, hot, offset, words, starts, kinds, rules, places):  # type: ignore[no-untyped-def]
+def raised_now(
+    n_out: int, out_i: I64, hot: I32, offset: I64, words: I64, starts: I64, kinds: I64, rules: I64, places: I64
+) -> int:
     """Write (point, rule, onset) of every raised instance into out_i int64 (n, 3); count only where it is full."""
     for p in range(hot.size):
         if hot[p] >= 0:

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.judge import core
+from zhenan.telemetry.judge.core import I64
 from zhenan.telemetry.judge.results import Counters, Transition
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.state import State
-from zhenan.telemetry.judge.table import I64
 
 MAGIC: Final = b"ZHENAN-JUDGE-1\n"
 _DIGEST: Final = 16

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.judge import core
-from zhenan.telemetry.judge.table import F64, I32, I64, Table
+from zhenan.telemetry.judge.core import F64, I32, I64
+from zhenan.telemetry.judge.table import Table
 
 
 class Growing:

@@ -22,14 +22,10 @@ from math import nextafter
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from zhenan.telemetry.judge import core
+from zhenan.telemetry.judge.core import F64, I32, I64
 from zhenan.telemetry.judge.rules import Band, Rate, Repeats, Rule, Silence, StateRule, Stuck, Threshold, to_ms
-
-F64 = NDArray[np.float64]
-I64 = NDArray[np.int64]
-I32 = NDArray[np.int32]
 
 _INF: Final = float("inf")
 _MAX_CALM_GAP_MS: Final = 30 * 86_400_000  # a longer step in time is looked at with care
