@@ -76,8 +76,8 @@ def register_device(
             raise DeviceTaken(key=key, protocol=taken.get_protocol_display(), name=taken.name)
         device = Device.objects.create(
             protocol=spec.protocol, key=key, model=model, programme=model.partition(".")[0], subject=subject, name=name,
-            installed_on=installed_on, replace_by=replace_by or _replace_by(spec, installed_on),
-            attributes=attributes or {},
+            installed_on=installed_on, replace_by=replace_by or end_of_life(spec, installed_on),
+            attributes=attributes or {}, parent=parent,
         )  # fmt: skip
         Point.objects.bulk_create(points_for(device, spec, channels or fixed_channels(spec)))
         record(
@@ -88,7 +88,8 @@ def register_device(
     return device
 
 
-def _replace_by(spec: DeviceModel, made_on: date | None) -> date | None:
+def end_of_life(spec: DeviceModel, made_on: date | None) -> date | None:
+    """The day by which a device of the model is to be replaced; None where the model names no life."""
     if made_on is None or spec.life_years is None:
         return None
     months = round(spec.life_years * 12)
