@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
+import structlog
 from nats.aio.client import Client
 
 from zhenan.telemetry.codecs.jt808 import Reassembler
@@ -18,7 +18,7 @@ from zhenan.telemetry.gateway.registry import PointLike, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Jt808, Session
 from zhenan.telemetry.gateway.tcp import Limits, Listener
 
-log = logging.getLogger("zhenan.gateway")
+log = structlog.get_logger("zhenan.gateway")
 Load = Callable[[], Awaitable[tuple[str, Sequence[PointLike]]]]
 Stamp = Callable[[], Awaitable[str]]
 
@@ -107,7 +107,7 @@ class Gateway:
         self._known, rows = await self._load()
         self.registry.load(rows)
         self.counters.add("registry_loads")
-        log.info("register loaded: %d devices, %d points", len(self.registry), self.registry.points)
+        log.info("gateway.register_loaded", devices=len(self.registry), points=self.registry.points)
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -118,5 +118,5 @@ class Gateway:
                 if await self._stamp() != self._known:
                     await self._reload()
             except Exception as err:  # the register is out of reach for now: go on with the one we have
-                log.warning("the register could not be read: %s", err)
+                log.warning("gateway.register_unreadable", error=str(err))
                 await asyncio.sleep(1.0)

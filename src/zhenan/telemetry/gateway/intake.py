@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import time
 from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
 import numpy as np
+import structlog
 from nats.aio.client import Client
 
 from zhenan.telemetry.columns import PARTITIONS, Columns
@@ -37,7 +37,7 @@ MAX_WAITING: Final = 400_000  # readings that may wait for the log before sender
 KEY_S: Final = 120.0  # how long a message is known by its key; devices send again within half a minute
 MAX_KNOWN: Final = 2_000_000
 ALL_LANES: Final = -1
-log = logging.getLogger("zhenan.gateway")
+log = structlog.get_logger("zhenan.gateway")
 T = TypeVar("T")
 
 
@@ -113,7 +113,7 @@ class Intake:
             frozenset(row.source_seq for row in rows if row.source_seq),
         )
         await self._recall_keys()
-        log.info("gateway log taken up at %s", [head.seq for head in heads])
+        log.info("gateway.log_taken_up", commits=[head.seq for head in heads])
 
     async def _recall_keys(self) -> None:
         """The keys of the last two minutes of commits, so that a message sent again after a kill is known."""
@@ -294,5 +294,5 @@ async def retried(call: Callable[[], Awaitable[T]], what: str) -> T:
         try:
             return await call()
         except PASSING as err:
-            log.warning("the broker does not answer for %s: %s", what, err or type(err).__name__)
+            log.warning("broker.no_answer", asked=what, error=str(err) or type(err).__name__)
             await asyncio.sleep(0.2)

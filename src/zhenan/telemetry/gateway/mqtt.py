@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import Final, Protocol
 
 import msgspec
+import structlog
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
@@ -26,7 +26,7 @@ from zhenan.telemetry.log.follower import Message
 PROTOCOL: Final = "mqtt_json"
 QOS: Final = "Nmqtt-Pub"
 _PREFIX: Final = "$MQTT.msgs."
-log = logging.getLogger("zhenan.gateway")
+log = structlog.get_logger("zhenan.gateway")
 
 
 class Refuse(Protocol):
@@ -60,7 +60,7 @@ class MqttListener:
         self.intake.epoch = await self.queue.open()
         resumed = self.intake.resumed
         if resumed.epoch and resumed.epoch != self.intake.epoch:
-            log.warning("the MQTT queue was made anew; its messages are counted from its beginning")
+            log.warning("mqtt.queue_is_new", was=resumed.epoch, epoch=self.intake.epoch)
             resumed.sequences, resumed.kept = [0] * self.intake.lanes, frozenset()
         await self.client.subscribe("d.*.up.>", cb=self._at_most_once)
 

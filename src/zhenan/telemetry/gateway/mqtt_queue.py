@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from typing import Any, Final
 
 import nats.errors
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
@@ -25,7 +25,7 @@ from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.connect import PASSING, wait_connected
 from zhenan.telemetry.log.follower import Message
 
-log = logging.getLogger("zhenan.gateway")
+log = structlog.get_logger("zhenan.gateway")
 FILTER: Final = "$MQTT.msgs.d.*.up.>"
 DURABLE: Final = "gateway"
 BATCH: Final = 512
@@ -75,7 +75,7 @@ class MqttQueue:
             except nats.js.errors.NotFoundError:
                 await asyncio.sleep(0.5)
             except PASSING as err:
-                log.warning("no MQTT queue yet: %s", err or type(err).__name__)
+                log.warning("mqtt.no_queue", error=str(err) or type(err).__name__)
                 await asyncio.sleep(0.5)
 
     async def read(self, wait_s: float) -> list[Message]:
@@ -91,7 +91,7 @@ class MqttQueue:
                     found, self._found = self._found[:BATCH], self._found[BATCH:]
                     return found
             except PASSING as err:
-                log.warning("the MQTT queue is read anew: %s", err or type(err).__name__)
+                log.warning("mqtt.read_anew", why=str(err) or type(err).__name__)
                 await self._drop()
                 await asyncio.sleep(0.2)
 
@@ -123,7 +123,7 @@ class MqttQueue:
             found.append(message)
             at = message.seq
         if found:
-            log.warning("%d messages of the MQTT queue had been delivered but not taken", len(found))
+            log.warning("mqtt.recovered", messages=len(found))
         self._found += found
         self.taken = max(self.taken, at)
         self._delivered = info.delivered.consumer_seq if info.delivered else 0

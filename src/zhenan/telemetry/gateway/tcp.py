@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
 
 from zhenan.telemetry.codecs.base import BadFrame, CodecError, Frame
 from zhenan.telemetry.gateway import quarantine
@@ -19,7 +20,7 @@ from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import map_readings, shown
 from zhenan.telemetry.gateway.sessions import Session, Taken
 
-log = logging.getLogger("zhenan.gateway")
+log = structlog.get_logger("zhenan.gateway")
 _READ: Final = 65_536
 _MAX_KEY: Final = 64  # characters of an identity that are kept with a refusal
 
@@ -59,7 +60,7 @@ class Listener:
         """Listen; returns the port (0 asks for any free one)."""
         self._server = await asyncio.start_server(self._serve, host, port, limit=_READ, backlog=1024)
         self.port = int(self._server.sockets[0].getsockname()[1])
-        log.info("listening for %s on %s port %d", self.protocol, host, self.port)
+        log.info("gateway.listening", protocol=self.protocol, host=host, port=self.port)
         return self.port
 
     async def stop(self) -> None:
@@ -193,8 +194,10 @@ class Connection:
         if self.identity:
             self.listener.counters.add("identity_changed", self.listener.protocol)
             log.warning(
-                "a connection speaks for another device",
-                extra={"protocol": self.listener.protocol, "was": self.identity, "is": taken.identity[:_MAX_KEY]},
+                "gateway.identity_changed",
+                protocol=self.listener.protocol,
+                was=self.identity,
+                now=taken.identity[:_MAX_KEY],
             )
             return
         self.identity = taken.identity

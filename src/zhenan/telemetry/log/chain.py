@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.js import JetStreamContext
 from nats.js.api import Header
@@ -27,7 +27,7 @@ RECEIVED: Final = "Zn-Received"
 MAX_KEYS: Final = 4000  # in one commit: JetStream takes 64 kB of headers
 _WRONG_LAST: Final = 10071
 _ANSWER_S: Final = 5.0
-log = logging.getLogger("zhenan.log")
+log = structlog.get_logger("zhenan.log")
 
 
 class Fenced(RuntimeError):
@@ -57,7 +57,7 @@ async def head_of(js: JetStreamContext, stream: str, subject: str) -> Head:
         except nats.js.errors.NotFoundError:
             return Head(0, {}, b"")
         except PASSING as err:
-            log.warning("the log does not answer; asking again", extra={"error": str(err)})
+            log.warning("log.no_answer", subject=subject, error=str(err) or type(err).__name__)
             await asyncio.sleep(0.2)
         else:
             at_s = found.time.timestamp() if found.time else 0.0
@@ -108,10 +108,10 @@ class Chain:
             return (await self.js.publish(self.subject, data, headers=headers)).seq
         except nats.js.errors.APIError as err:
             if err.err_code != _WRONG_LAST:
-                log.error("the log refuses a commit; trying again", extra={"error": str(err)})
+                log.error("log.commit_refused", subject=self.subject, error=str(err))
                 await asyncio.sleep(0.5)
         except PASSING as err:
-            log.warning("no answer to a commit; looking whether it arrived", extra={"error": str(err)})
+            log.warning("log.commit_unanswered", subject=self.subject, error=str(err) or type(err).__name__)
             await asyncio.sleep(0.1)
         return None
 

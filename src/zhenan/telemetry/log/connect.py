@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from functools import partial
 
-import nats
 import nats.errors
+import structlog
 from nats.aio.client import Client
 
-log = logging.getLogger("zhenan.log")
+log = structlog.get_logger("zhenan.log")
 RECONNECT_S = 0.2
 
 # What a call to the broker may raise while the broker is away, restarting or out of resources for a moment.
@@ -20,23 +20,25 @@ async def connect(url: str, name: str) -> Client:
     """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
     warned = False
     while True:
+        client = Client()
         try:
-            return await nats.connect(
+            await client.connect(
                 url,
                 name=f"zhenan-{name}",
                 max_reconnect_attempts=-1,
-                reconnect_time_wait=RECONNECT_S,
+                reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
                 connect_timeout=2,
                 ping_interval=10,
                 max_outstanding_pings=2,
                 pending_size=64 * 1024 * 1024,
                 error_cb=_say_error,
-                disconnected_cb=_say_disconnected,
-                reconnected_cb=_say_reconnected,
+                disconnected_cb=partial(_say_gone, client),
+                reconnected_cb=_say_back,
             )
+            return client
         except PASSING as err:
             if not warned:
-                log.warning("the broker does not answer; waiting", extra={"error": str(err) or type(err).__name__})
+                log.warning("broker.waiting", error=str(err) or type(err).__name__)
                 warned = True
             await asyncio.sleep(RECONNECT_S)
 
@@ -50,12 +52,13 @@ async def wait_connected(client: Client) -> None:
 
 
 async def _say_error(err: Exception) -> None:
-    log.warning("broker: %s", err or type(err).__name__)
+    log.warning("broker.error", error=str(err) or type(err).__name__)
 
 
-async def _say_disconnected() -> None:
-    log.warning("the broker is gone; reconnecting")
+async def _say_gone(client: Client) -> None:
+    if not client.is_closed:
+        log.warning("broker.gone")
 
 
-async def _say_reconnected() -> None:
-    log.warning("the broker is back")
+async def _say_back() -> None:
+    log.warning("broker.back")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,13 +12,14 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import nats.js.errors
+import structlog
 from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from zhenan.telemetry.log.connect import PASSING, wait_connected
 
-log = logging.getLogger("zhenan.log")
+log = structlog.get_logger("zhenan.log")
 _HEARTBEAT_S: Final = 2.0
 _EXPIRES_S: Final = 30.0
 _CLIENT_LIMIT: Final = 256 * 1024 * 1024
@@ -68,6 +68,11 @@ class Follower:
         self._delivered = 0  # the consumer's own count, to see a lost delivery
         self._heard = 0.0
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether everything in the stream had been returned when the broker was last heard."""
+        return self._subscription is not None and self.waiting == 0 and self.client.is_connected
+
     async def read(self, *, most: int = 0, wait_s: float = 0.0) -> list[Message]:
         """What is there, at most `most` (default: the batch size); [] when nothing came within `wait_s`.
 
@@ -82,7 +87,7 @@ class Follower:
                     await self._start(found)
                 message = await self._next(0.0 if found else max(0.0, deadline - time.monotonic()))
             except _Lost as why:
-                log.warning("reading anew", extra={"stream": self.stream, "reader": self.name, "why": str(why)})
+                log.warning("log.read_anew", stream=self.stream, reader=self.name, why=str(why))
                 await self._drop()
                 continue
             if message is None:
@@ -105,7 +110,7 @@ class Follower:
         try:
             with contextlib.suppress(nats.js.errors.NotFoundError):
                 await self.js.delete_consumer(self.stream, self.name)
-            await self.js.add_consumer(self.stream, self._config(after))
+            made = await self.js.add_consumer(self.stream, self._config(after))
             info = await self.js.stream_info(self.stream)
             inbox = self.client.new_inbox()
             self._subscription = await self.client.subscribe(
@@ -119,6 +124,7 @@ class Follower:
         if first > after + 1 and not self.subject:
             self._tell_gap(after + 1, first - 1)
         self._expected = max(after + 1, first)
+        self.waiting = made.num_pending or 0
 
     def _config(self, after: int) -> ConsumerConfig:
         by_time = self.since_s is not None and not after
@@ -209,7 +215,4 @@ class Follower:
 
     def _tell_gap(self, first: int, last: int) -> None:
         self.gaps += last - first + 1
-        log.error(
-            "messages were removed by retention before they were read",
-            extra={"stream": self.stream, "reader": self.name, "first": first, "last": last},
-        )
+        log.error("log.gap", stream=self.stream, reader=self.name, first=first, last=last)

@@ -83,6 +83,8 @@ def mqtt_client(nats, name, *, clean=True):
     client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=name, clean_session=clean)
     client.username_pw_set(address.username, unquote(address.password))
     client.reconnect_delay_set(0.1, 0.3)
+    client.acknowledged = set()
+    client.on_publish = lambda c, u, mid, *more: client.acknowledged.add(mid)
     up = threading.Event()
     client.on_connect = lambda *a: up.set()
     client.connect(address.hostname, address.port, keepalive=5)
