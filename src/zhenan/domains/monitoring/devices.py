@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
-from fnmatch import fnmatchcase
 from typing import Any
 
 from django.db import connection, transaction
@@ -16,35 +16,28 @@ from zhenan.domains.register.models import Subject
 from zhenan.kernel.access import require
 from zhenan.kernel.events.services import record
 from zhenan.kernel.people.models import User
+from zhenan.packkit.devices import Binding, bindings, channel_of
 from zhenan.packkit.registry import registry
-from zhenan.packkit.schema import Channel, DeviceModel
+from zhenan.packkit.schema import DeviceModel
 
 
 def points_for(device: Device, model: DeviceModel, channels: Iterable[str]) -> list[Point]:
     """The points of a device from its model, for the channels that it has (a model's channel may hold ``*``)."""
-    made: dict[tuple[str, str], Point] = {}
-    for channel in channels:
-        spec = next((c for c in model.channels if fnmatchcase(channel, c.channel)), None)
-        if spec is None:
-            continue
-        for measure, bit in ({spec.measure: None} if spec.measure else spec.bits).items():
-            made[(channel, str(measure))] = _point(device, channel, str(measure), bit, spec)
-    return list(made.values())
+    return [_point(device, one) for one in bindings(model, source=device.key, channels=channels)]
 
 
-def _point(device: Device, channel: str, measure: str, bit: int | None, spec: Channel) -> Point:
-    word = registry().vocabulary.measures.get(measure)
+def _point(device: Device, one: Binding) -> Point:
     return Point(
         device=device,
-        channel=channel,
-        measure=measure,
-        unit=(spec.unit or getattr(word, "unit", "") or "") if bit is None else "",
-        scale=spec.scale,
-        offset=spec.offset,
-        bit=bit,
-        low=spec.range[0] if spec.range and bit is None else None,
-        high=spec.range[1] if spec.range and bit is None else None,
-        states={text: float(number) for text, number in spec.states.items()} or None,
+        channel=one.channel,
+        measure=one.measure,
+        unit=one.unit,
+        scale=one.scale,
+        offset=one.offset,
+        bit=one.bit,
+        low=None if math.isnan(one.low) else one.low,
+        high=None if math.isnan(one.high) else one.high,
+        states={text: float(number) for text, number in one.states} or None,
     )
 
 
@@ -158,9 +151,7 @@ def adopt(*, protocol: str, keys: Sequence[str], model: str, subject: Subject, b
     adopted = []
     with transaction.atomic():
         for key in keys:
-            channels = [
-                c for c in channels_seen(protocol, key) if any(fnmatchcase(c, s.channel) for s in spec.channels)
-            ]
+            channels = [c for c in channels_seen(protocol, key) if channel_of(spec, c)]
             adopted.append(
                 register_device(
                     subject=subject,
