@@ -58,7 +58,7 @@ def command_word(row: DeviceCommand) -> str:
 
 
 def confirm(points: Iterable[int], *, at: datetime) -> int:
-    """Commands whose device now reports what it was told ({"valve": "closed"}): confirmed. Returns how many."""
+    """Commands whose device now reports what it was told: confirmed. Returns how many."""
     rows = DeviceCommand.objects.filter(
         state__in=(State.WAITING, State.SENT), device__points__in=list(points)
     ).distinct()

@@ -32,7 +32,7 @@ def test_a_command_is_sent_until_the_device_reports_it(told, valve):
     mark_seen({point.pk: (seconds(8), 0.0)})
     assert commands.confirm([point.pk], at=seconds(8)) == 1
     assert commands.due_commands(seconds(60)) == []
-    assert [e.kind for e in timeline_of(valve)][0] == "device.command"
+    assert next(e.kind for e in timeline_of(valve)) == "device.command"
 
 
 def test_a_reading_from_before_the_command_confirms_nothing(told, valve):
