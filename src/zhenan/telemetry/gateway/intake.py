@@ -11,9 +11,9 @@ import asyncio
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 import structlog
@@ -26,8 +26,8 @@ from zhenan.telemetry.gateway.quarantine import Keeper, Refusal
 from zhenan.telemetry.gateway.registry import Registry, Rows
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import KEYS, MAX_KEYS, RECEIVED, SOURCE_SEQ, Chain, read_keys, write_keys
-from zhenan.telemetry.log.connect import PASSING
 from zhenan.telemetry.log.follower import Follower
+from zhenan.telemetry.log.retry import retried
 
 REFUSED: Final = "Zn-Refused"
 EPOCH: Final = "Zn-Source-Epoch"
@@ -38,7 +38,6 @@ KEY_S: Final = 120.0  # how long a message is known by its key; devices send aga
 MAX_KNOWN: Final = 2_000_000
 ALL_LANES: Final = -1
 log = structlog.get_logger("zhenan.gateway")
-T = TypeVar("T")
 
 
 @dataclass
@@ -286,13 +285,3 @@ class Intake:
         self._waiting -= readings
         if self._waiting <= MAX_WAITING // 2:
             self._room.set()
-
-
-async def retried(call: Callable[[], Awaitable[T]], what: str) -> T:
-    """Ask the broker until it answers."""
-    while True:
-        try:
-            return await call()
-        except PASSING as err:
-            log.warning("broker.no_answer", asked=what, error=str(err) or type(err).__name__)
-            await asyncio.sleep(0.2)

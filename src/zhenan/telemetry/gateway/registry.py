@@ -19,16 +19,26 @@ FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is r
 class PointLike(Protocol):
     """One point as the register of devices gives it. `value = raw x scale + offset`, or one bit of the raw word."""
 
-    protocol: str
-    device_key: str
-    device_id: int
-    channel: str
-    point_id: int
-    scale: float
-    offset: float
-    bit: int | None
-    low: float | None
-    high: float | None
+    @property
+    def protocol(self) -> str: ...
+    @property
+    def device_key(self) -> str: ...
+    @property
+    def device_id(self) -> int: ...
+    @property
+    def channel(self) -> str: ...
+    @property
+    def point_id(self) -> int: ...
+    @property
+    def scale(self) -> float: ...
+    @property
+    def offset(self) -> float: ...
+    @property
+    def bit(self) -> int | None: ...
+    @property
+    def low(self) -> float | None: ...
+    @property
+    def high(self) -> float | None: ...
 
 
 class Point(NamedTuple):

@@ -1,0 +1,111 @@
+"""The live judge's state with its place in the log: taken up again, it gives the same alarms it would have given.
+
+A transition that comes from the log comes again when the log is read again. One that comes from the clock (a silence)
+or from a change of the rules does not: it is kept in the saved state until it is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.judge.engine import Judge
+from zhenan.telemetry.judge.results import Counters, Transition
+from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.snapshot import SnapshotFault
+
+
+class Setup(Protocol):
+    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point."""
+
+    @property
+    def stamp(self) -> str: ...
+    @property
+    def rules(self) -> tuple[Rule, ...]: ...
+    @property
+    def points(self) -> list[str]: ...
+    @property
+    def registered_at(self) -> NDArray[np.int64]: ...
+
+
+class _Saved(msgspec.Struct):
+    epoch: str
+    seq: int
+    stamp: str
+    judge: bytes
+    pending: list[tuple[str, str, str, int, int, float, int]]
+
+
+@dataclass
+class Place:
+    """Where in the log the state stands: everything up to `seq` of the stream made at `epoch` is judged."""
+
+    epoch: str = ""
+    seq: int = 0
+
+
+class LiveJudge:
+    """Judges columns whose points are ids. `pending`: transitions to record that the log will not bring again."""
+
+    def __init__(self, setup: Setup) -> None:
+        self.place = Place()
+        self.pending: list[Transition] = []
+        self._take(Judge(setup.rules, setup.points, setup.registered_at), setup)
+
+    def _take(self, judge: Judge, setup: Setup) -> None:
+        self.engine, self.stamp = judge, setup.stamp
+        ids = np.array([int(key) for key in judge.keys], dtype=np.int64)
+        self._index = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)  # point id → the engine's number
+        self._index[ids] = np.arange(ids.size)
+
+    @property
+    def counters(self) -> Counters:
+        return self.engine.counters
+
+    def judge(self, columns: Columns, seq: int) -> list[Transition]:
+        """Judge what the log holds up to `seq`. Readings of points it does not know are counted as refused."""
+        inside = (columns.point >= 0) & (columns.point < self._index.size)
+        number = np.where(inside, self._index[np.where(inside, columns.point, 0)], -1).astype(np.int32)
+        result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
+        self.place.seq = seq
+        return list(self.engine.records(result.transitions))
+
+    def advance(self, now_ms: int) -> list[Transition]:
+        """Silences whose time is up. They are added to `pending`: save, record, then clear it."""
+        found = list(self.engine.records(self.engine.advance(now_ms)))
+        self.pending += found
+        return found
+
+    def change(self, setup: Setup) -> list[Transition]:
+        """Go on under other rules or points; returns the clears of alarms that lost theirs, which are pending too."""
+        engine = Judge.restore(self.engine.snapshot(), setup.rules, setup.points, setup.registered_at)
+        self._take(engine, setup)
+        self.pending += engine.withdrawn
+        return list(engine.withdrawn)
+
+    def save(self) -> bytes:
+        """The whole state."""
+        saved = _Saved(self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending])
+        return msgspec.msgpack.encode(saved)
+
+    @classmethod
+    def resume(cls, states: Sequence[bytes], setup: Setup) -> LiveJudge:
+        """From the newest state that can be read, under the rules of now; without any, from the beginning."""
+        for data in states:
+            try:
+                saved = msgspec.msgpack.decode(data, type=_Saved)
+                engine = Judge.restore(saved.judge, setup.rules, setup.points, setup.registered_at)
+            except (msgspec.DecodeError, SnapshotFault):
+                continue
+            live = cls.__new__(cls)
+            live.place = Place(saved.epoch, saved.seq)
+            live.pending = [Transition(*row) for row in saved.pending] + list(engine.withdrawn)
+            live._take(engine, setup)
+            return live
+        return cls(setup)
