@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from urllib.parse import unquote, urlsplit
 
 import nats
+import paho.mqtt.client as mqtt
 import pytest
 
 
@@ -52,3 +54,55 @@ def test_djangos_database_is_this_processs_own_and_fully_migrated():
     executor = MigrationExecutor(connection)
     assert str(os.getpid()) in connection.settings_dict["NAME"]
     assert executor.migration_plan(executor.loader.graph.leaf_nodes()) == []
+
+
+def test_a_lock_file_naming_a_stranger_does_not_keep_postgres_down(tmp_postgres):
+    tmp_postgres.kill()
+    lock = tmp_postgres.engine.cluster / "postmaster.pid"
+    rest = lock.read_text().partition("\n")[2]
+    lock.write_text(f"{os.getpid()}\n{rest}")  # the number was given to another process since
+    tmp_postgres.start()
+    assert tmp_postgres.engine.ready()
+
+
+def test_an_engine_left_running_by_a_killed_supervisor_is_stopped_not_doubled(tmp_nats, tmp_postgres):
+    for own in (tmp_nats, tmp_postgres):
+        left = own.process
+        own.start()
+        assert left.wait(10) is not None
+        assert own.engine.ready()
+
+
+def test_a_device_may_publish_its_own_messages_and_read_nothing_of_others(tmp_nats):
+    heard: list[bytes] = []
+
+    async def converse():
+        inside = await nats.connect(tmp_nats.url)
+        subscription = await inside.subscribe("d.>")
+        device = await connected_device(tmp_nats, heard)
+        device.publish("d/GAS-1/up/readings", b"21.5", qos=1).wait_for_publish(5)
+        device.publish("alarms/forged", b"x", qos=0)
+        device.subscribe("#", qos=0)
+        message = await subscription.next_msg(timeout=5)
+        await inside.publish("d.GAS-2.up.readings", b"someone else's")
+        await inside.flush()
+        await asyncio.sleep(0.3)
+        device.disconnect()
+        await inside.close()
+        return message
+
+    message = asyncio.run(converse())
+    assert (message.subject, message.data) == ("d.GAS-1.up.readings", b"21.5")
+    assert heard == []
+
+
+async def connected_device(server, heard):
+    address = urlsplit(server.mqtt_url)
+    device = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id="GAS-1")
+    device.username_pw_set(address.username, unquote(address.password))
+    device.on_message = lambda client, userdata, message: heard.append(message.payload)
+    device.connect(address.hostname, address.port)
+    device.loop_start()
+    while not device.is_connected():
+        await asyncio.sleep(0.01)
+    return device
