@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from datetime import date, datetime, time
-from decimal import Decimal
+from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 from django import template
@@ -151,16 +152,19 @@ def ago(value: Any) -> SafeString | str:
 
 
 @register.simple_tag
-def number(value: Any, digits: Any = None) -> str:
-    """A number with grouping, and no more digits than it has."""
+def number(value: Any, digits: int | None = None) -> str:
+    """A number with grouping, and no more digits than it has: two below a hundred, one above, or ``digits``."""
     if value is None or value == "":
         return "–"
-    if isinstance(value, float) and digits is None:
-        value, digits = (int(value), 0) if value == int(value) else (value, 2 if abs(value) < 100 else 1)
-    if isinstance(value, int | float | Decimal):
-        text = str(formats.number_format(value, digits, force_grouping=True))
-        return text.rstrip("0").rstrip(".") if isinstance(value, float) and "." in text else text
-    return str(value)
+    if not isinstance(value, int | float | Decimal) or (isinstance(value, float) and not math.isfinite(value)):
+        return str(value)
+    if isinstance(value, int):
+        return str(formats.number_format(value, force_grouping=True))
+    places = digits if digits is not None else 2 if abs(value) < 100 else 1
+    # Django's number_format cuts digits off; people expect them rounded.
+    rounded = Decimal(str(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
+    text = str(formats.number_format(rounded, places, force_grouping=True))
+    return text.rstrip("0").rstrip(".") if digits is None and "." in text else text
 
 
 @register.inclusion_tag("components/page_header.html")
