@@ -69,7 +69,6 @@ def _kinds() -> None:
         ("alarm.assigned", _("{person} sent to the place"), "user-share"),
         ("alarm.arrived", _("Arrived on the scene; photos: {photos}"), "map-pin-check"),
         ("alarm.judged", _("Cause judged: {cause}"), "gavel"),
-        ("alarm.hazard", _("Turned into hazard {hazard}"), "alert-triangle"),
         ("alarm.closed", _("Alarm closed"), "circle-check"),
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),

@@ -196,8 +196,7 @@ def raise_hazard(alarm_id: UUID, *, by: User, at: datetime, title: str = "", des
         )
         if alarm.hazard_id != hazard.pk:
             alarm.hazard = hazard
-            alarm.save(update_fields=["hazard"])
-            _event(alarm, "alarm.hazard", by=by, at=at, data={"hazard": str(hazard)})
+            alarm.save(update_fields=["hazard"])  # the hazard's own event stands on the alarm's timeline too
     return alarm
 
 

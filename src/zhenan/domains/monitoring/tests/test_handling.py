@@ -69,7 +69,7 @@ def test_from_raise_to_close_everything_is_on_the_timeline(alarm, officer, perso
         "alarm.acknowledged",
         "alarm.assigned",
         "alarm.arrived",
-        "alarm.hazard",
+        "hazard.reported",
         "alarm.judged",
         "alarm.cleared",
         "alarm.closed",
