@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime, time
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from django.conf import settings
+from django.utils import timezone
 
 from zhenan.kernel.workflow import calendar
 
@@ -36,6 +37,11 @@ def value(name: str, key: str = "days") -> Any:
 def due(name: str, start: datetime) -> datetime:
     """The end of a period of the table that begins at ``start``."""
     return calendar.due_at(start, value(name), working=bool(table()[name].get("working", False)))
+
+
+def end_of(day: date) -> datetime:
+    """The last second of a day, in the city's time."""
+    return timezone.make_aware(datetime.combine(day, time(23, 59, 59)), timezone.get_default_timezone())
 
 
 def due_in_days(days: int, start: datetime) -> datetime:

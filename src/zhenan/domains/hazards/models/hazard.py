@@ -12,9 +12,8 @@ from django.db import models
 from django.db.models import Q
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.translation import get_language
+from django.utils.translation import get_language, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import pgettext_lazy
 from django_fsm import FSMField, FSMModelMixin, transition
 
 from zhenan.kernel.access.scope import ScopedQuerySet, scope_of
@@ -162,7 +161,9 @@ class Hazard(FSMModelMixin, models.Model):
                 name="hazard_accepted_has_its_time",
                 condition=~Q(state__in=["accepted", "gov_review_pending", "delisted"]) | Q(accepted_at__isnull=False),
             ),
-            models.CheckConstraint(name="hazard_repeat_names_the_former", condition=Q(repeat=False) | Q(former__isnull=False)),
+            models.CheckConstraint(
+                name="hazard_repeat_names_the_former", condition=Q(repeat=False) | Q(former__isnull=False)
+            ),
             models.CheckConstraint(
                 name="hazard_major_has_five_elements",
                 condition=Q(severity="general")
@@ -173,7 +174,9 @@ class Hazard(FSMModelMixin, models.Model):
                     & (Q(funds_yuan__gt=0) | (Q(funds_yuan=0) & ~Q(funds_reason="")))
                 ),
             ),
-            models.CheckConstraint(name="hazard_place_whole", condition=Q(lon=None, lat=None) | Q(lon__isnull=False, lat__isnull=False)),
+            models.CheckConstraint(
+                name="hazard_place_whole", condition=Q(lon=None, lat=None) | Q(lon__isnull=False, lat__isnull=False)
+            ),
             models.CheckConstraint(name="hazard_only_major_is_listed", condition=Q(listed=False) | Q(severity="major")),
         ]  # fmt: skip
         indexes = [
@@ -243,8 +246,11 @@ class Hazard(FSMModelMixin, models.Model):
     @transition(field=state, source=[State.FOUND, State.GRADED], target=State.GRADED)
     def grade(self) -> None: ...
 
-    @transition(field=state, source=[State.GRADED, State.PLAN_PENDING, *WORKING], target=State.PLAN_PENDING)
+    @transition(field=state, source=[State.GRADED, State.PLAN_PENDING], target=State.PLAN_PENDING)
     def assign(self) -> None: ...
+
+    @transition(field=state, source=list(WORKING), target=None)
+    def reassign(self) -> None: ...
 
     @transition(field=state, source=State.PLAN_PENDING, target=State.RECTIFYING)
     def start(self) -> None: ...
@@ -255,19 +261,30 @@ class Hazard(FSMModelMixin, models.Model):
     @transition(field=state, source=State.RECTIFIED_PENDING_CHECK, target=State.ACCEPTED)
     def accept(self) -> None: ...
 
-    @transition(field=state, source=[State.RECTIFIED_PENDING_CHECK, State.GOV_REVIEW_PENDING], target=State.REJECTED)
-    def reject(self) -> None: ...
+    @transition(field=state, source=State.RECTIFIED_PENDING_CHECK, target=State.REJECTED)
+    def check_failed(self) -> None: ...
+
+    @transition(field=state, source=State.GOV_REVIEW_PENDING, target=State.REJECTED)
+    def review_failed(self) -> None: ...
 
     @transition(
         field=state, source=[State.PLAN_PENDING, State.RECTIFYING, State.REJECTED], target=State.SUSPENDED_OPERATION
     )
     def suspend_operation(self) -> None: ...
 
-    @transition(field=state, source=State.SUSPENDED_OPERATION, target=State.RECTIFYING)
+    @transition(field=state, source=[State.SUSPENDED_OPERATION, State.REJECTED], target=State.RECTIFYING)
     def resume(self) -> None: ...
 
     @transition(field=state, source=State.SUSPENDED_OPERATION, target=State.PLAN_PENDING)
     def resume_without_plan(self) -> None: ...
+
+    @transition(field=state, source=list(WORKING), target=None)
+    def extend(self) -> None: ...
+
+    @transition(
+        field=state, source=[State.GRADED, State.PLAN_PENDING, *WORKING, State.RECTIFIED_PENDING_CHECK], target=None
+    )
+    def list_for_supervision(self) -> None: ...
 
     @transition(field=state, source=State.ACCEPTED, target=State.GOV_REVIEW_PENDING)
     def apply_for_review(self) -> None: ...

@@ -184,26 +184,44 @@ class Supervision(models.Model):
     leader_name = models.CharField(_("responsible leader"), max_length=100)
     department = models.ForeignKey("people.Organisation", models.PROTECT, null=True, blank=True, related_name="+")
     publicity_url = models.URLField(_("publicity link"), blank=True)
-    applied_at = models.DateTimeField(_("applied for delisting at"), null=True, blank=True)
-    applied_by = models.ForeignKey(USER, models.PROTECT, null=True, blank=True, related_name="+")
-    application = models.TextField(_("application"), blank=True)
-    reviewed_at = models.DateTimeField(_("reviewed at"), null=True, blank=True)
-    reviewed_by = models.ForeignKey(USER, models.PROTECT, null=True, blank=True, related_name="+")
-    review = models.TextField(_("on-site review"), blank=True)
-    notice_number = models.CharField(_("delisting notice"), max_length=100, blank=True)
     delisted_at = models.DateTimeField(_("delisted at"), null=True, blank=True)
 
     class Meta:
         ordering = ["-listed_at"]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class Review(models.Model):
+    """An application to resume or to be delisted, and the on-site review that answers it (O16 arts 18, 23)."""
+
+    hazard = models.ForeignKey(Hazard, models.CASCADE, related_name="reviews")
+    application = models.TextField(_("application"))
+    applied_at = models.DateTimeField(_("applied at"))
+    applied_by = models.ForeignKey(USER, models.PROTECT, null=True, blank=True, related_name="+")
+    passed = models.BooleanField(_("passed"), null=True)
+    reviewed_at = models.DateTimeField(_("reviewed at"), null=True, blank=True)
+    reviewed_by = models.ForeignKey(USER, models.PROTECT, null=True, blank=True, related_name="+")
+    finding = models.TextField(_("finding of the on-site review"), blank=True)
+    notice_number = models.CharField(_("delisting notice"), max_length=100, blank=True)
+
+    class Meta:
+        ordering = ["applied_at", "pk"]
         constraints = [
+            models.UniqueConstraint(name="review_one_undecided", fields=["hazard"], condition=Q(passed=None)),
             models.CheckConstraint(
-                name="supervision_review_not_by_the_applicant",
+                name="review_not_by_the_applicant",
                 condition=Q(reviewed_by=None) | Q(applied_by=None) | ~Q(reviewed_by=F("applied_by")),
+            ),
+            models.CheckConstraint(
+                name="review_result_has_its_time",
+                condition=Q(passed=None, reviewed_at=None) | Q(passed__isnull=False, reviewed_at__isnull=False),
             ),
         ]
 
     def __str__(self) -> str:
-        return self.number
+        return f"{self.hazard_id} {self.applied_at:%Y-%m-%d}"
 
 
 class Transfer(models.Model):
