@@ -11,7 +11,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
 
-class ClosedSignup(DefaultAccountAdapter):  # type: ignore[misc]
+class ClosedSignup(DefaultAccountAdapter):
     """No sign-up page; after sign-in the pages speak the person's own language."""
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

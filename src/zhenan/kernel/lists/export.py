@@ -46,10 +46,10 @@ class _Echo:
 def csv_lines(columns: Sequence[Column], rows: Iterable[Any]) -> Iterator[bytes]:
     """The CSV in pieces: UTF-8 with BOM, as spreadsheets in China expect."""
     writer = csv.writer(_Echo())
-    yield "\ufeff".encode() + writer.writerow([harmless(str(c.label)) for c in columns]).encode()  # type: ignore[attr-defined]
+    yield "\ufeff".encode() + writer.writerow([harmless(str(c.label)) for c in columns]).encode()
     piece: list[str] = []
     for row in rows:
-        piece.append(writer.writerow([_csv_cell(c.exported(row)) for c in columns]))  # type: ignore[arg-type]
+        piece.append(writer.writerow([_csv_cell(c.exported(row)) for c in columns]))
         if len(piece) >= 500:
             yield "".join(piece).encode()
             piece.clear()
@@ -99,7 +99,9 @@ def _xlsx_cell(sheet: Any, line: int, at: int, value: Any, day: Any, moment: Any
         return
     if isinstance(value, bool):
         sheet.write_string(line, at, as_text(value))
-    elif isinstance(value, int | float | Decimal) and abs(value) < 10**15:  # 15 digits are exact in a spreadsheet
+    elif (
+        isinstance(value, int | float | Decimal) and -(10**15) < value < 10**15
+    ):  # 15 digits are exact in a spreadsheet
         sheet.write_number(line, at, value)
     elif isinstance(value, datetime):
         local = timezone.localtime(value) if timezone.is_aware(value) else value

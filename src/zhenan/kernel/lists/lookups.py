@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import CharField, Field, Lookup, TextField
 
 
-class ILike(Lookup):  # type: ignore[type-arg]
+class ILike(Lookup):
     """Contains, without regard to case; %, _ and \\ in the text stand for themselves."""
 
     lookup_name = "ilike"
@@ -19,10 +19,10 @@ class ILike(Lookup):  # type: ignore[type-arg]
         escaped = str(self.rhs).replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         return f"%{escaped}%"
 
-    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, list[Any]]:
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, tuple[Any, ...]]:
         left, left_params = self.process_lhs(compiler, connection)
         right, right_params = self.process_rhs(compiler, connection)
-        return f"{left} ILIKE {right}", [*left_params, *right_params]
+        return f"{left} ILIKE {right}", (*left_params, *right_params)
 
 
 def register() -> None:

@@ -110,7 +110,7 @@ def is_nullable(model: type[Model], path: str) -> bool:
         if not isinstance(field, Field) or field.null:
             return True
         if field.is_relation and field.related_model is not None:
-            model = field.related_model  # type: ignore[assignment]
+            model = field.related_model
     return False
 
 

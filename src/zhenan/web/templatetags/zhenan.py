@@ -11,6 +11,7 @@ from typing import Any
 from django import template
 from django.db.models import Model
 from django.forms import BoundField, Form
+from django.template.loader import render_to_string
 from django.utils import formats, timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -160,7 +161,7 @@ def number(value: Any, digits: int | None = None) -> str:
         return str(value)
     if isinstance(value, int):
         return str(formats.number_format(value, force_grouping=True))
-    places = digits if digits is not None else 2 if abs(value) < 100 else 1
+    places = digits if digits is not None else 2 if -100 < value < 100 else 1
     # Django's number_format cuts digits off; people expect them rounded.
     rounded = Decimal(str(value)).quantize(Decimal(1).scaleb(-places), ROUND_HALF_UP)
     text = str(formats.number_format(rounded, places, force_grouping=True))
@@ -244,7 +245,7 @@ def panels(context: dict[str, Any], target: str, obj: Any) -> SafeString:
             continue
         loaded = panel.load(request, obj)
         if loaded is not None:
-            body = template.loader.render_to_string(panel.template, {**loaded, "object": obj, "panel": panel}, request)
+            body = render_to_string(panel.template, {**loaded, "object": obj, "panel": panel}, request)
             parts.append((panel.code, panel.label, body))
     return _panel_cards(parts)
 
