@@ -9,6 +9,7 @@ from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import Q
+from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.kernel.access.scope import ScopedQuerySet
@@ -27,7 +28,7 @@ class SubjectQuerySet(ScopedQuerySet):
         return self.filter(type__in=types)
 
 
-@pghistory.track(exclude=["updated_at"])
+@pghistory.track(exclude=["updated_at", "initials"])
 class Subject(models.Model):
     """An enterprise, site, installation, vehicle, house …: whatever contracts, devices and hazards hang on.
 
@@ -53,15 +54,24 @@ class Subject(models.Model):
     address = models.CharField(_("address"), max_length=300, blank=True)
     lon = models.FloatField(_("longitude (WGS-84)"), null=True, blank=True)
     lat = models.FloatField(_("latitude (WGS-84)"), null=True, blank=True)
-    owner = models.ForeignKey("self", models.PROTECT, null=True, blank=True, related_name="owned")
+    owner = models.ForeignKey(
+        "self", models.PROTECT, null=True, blank=True, related_name="owned", verbose_name=_("belongs to")
+    )
     organisation = models.ForeignKey(
-        "people.Organisation", models.PROTECT, null=True, blank=True, related_name="subjects"
+        "people.Organisation",
+        models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="subjects",
+        verbose_name=_("organisation"),
     )
     viewers = ArrayField(models.BigIntegerField(), default=list, blank=True)
     contact = models.CharField(_("contact person"), max_length=100, blank=True)
     phone = models.CharField(_("phone"), max_length=40, blank=True)
     attributes = models.JSONField(_("attributes"), default=dict, blank=True)
     source = models.CharField(_("source"), max_length=60, blank=True)
+    # First letters of the name's pinyin, for searching; written by services.
+    initials = models.CharField(max_length=200, blank=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
     objects = SubjectQuerySet.as_manager()
@@ -77,16 +87,24 @@ class Subject(models.Model):
         indexes = [
             models.Index(name="subject_type_division", fields=["type", "division", "status"]),
             models.Index(name="subject_type_name", fields=["type", "name", "id"]),
+            models.Index(name="subject_name", fields=["name", "id"]),
+            models.Index(name="subject_updated", fields=["updated_at", "id"]),
+            models.Index(name="subject_place", fields=["lat", "lon"], condition=Q(lat__isnull=False)),
             models.Index(name="subject_credit_code", fields=["credit_code"], condition=~Q(credit_code="")),
             models.Index(name="subject_organisation", fields=["organisation"]),
             GinIndex(name="subject_name_trgm", fields=["name"], opclasses=["gin_trgm_ops"]),
             GinIndex(name="subject_address_trgm", fields=["address"], opclasses=["gin_trgm_ops"]),
+            GinIndex(name="subject_key_trgm", fields=["key"], opclasses=["gin_trgm_ops"]),
+            GinIndex(name="subject_initials_trgm", fields=["initials"], opclasses=["gin_trgm_ops"]),
             GinIndex(name="subject_attributes", fields=["attributes"], opclasses=["jsonb_path_ops"]),
             GinIndex(name="subject_viewers", fields=["viewers"]),
         ]
 
     def __str__(self) -> str:
         return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("register:detail", args=[self.pk])
 
     @property
     def place(self) -> dict[str, Any]:
