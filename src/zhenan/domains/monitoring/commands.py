@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from zhenan.domains.monitoring.models import DeviceCommand, Point
 from zhenan.kernel.events.services import record
@@ -57,7 +58,7 @@ def command_word(row: DeviceCommand) -> str:
     return next((c.name.label("zh-hans") for c in model.commands if c.code == row.command), row.command)
 
 
-def confirm(points: Iterable[int], *, at: datetime) -> int:
+def confirm(points: Iterable[int]) -> int:
     """Commands whose device now reports what it was told: confirmed. Returns how many."""
     rows = DeviceCommand.objects.filter(
         state__in=(State.WAITING, State.SENT), device__points__in=list(points)
@@ -65,7 +66,7 @@ def confirm(points: Iterable[int], *, at: datetime) -> int:
     done = []
     for row in rows.select_related("device").prefetch_related("device__points"):
         if all(_reports(point, row) for point in row.device.points.all() if point.channel in row.payload):
-            row.state, row.confirmed_at = State.CONFIRMED, at
+            row.state, row.confirmed_at = State.CONFIRMED, timezone.now()
             done.append(row)
     DeviceCommand.objects.bulk_update(done, ["state", "confirmed_at"])
     return len(done)

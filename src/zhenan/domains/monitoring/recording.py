@@ -10,12 +10,12 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from django.db import transaction
+from django.db import connection, transaction
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.monitoring import recipients
+from zhenan.domains.monitoring import commands, recipients
 from zhenan.domains.monitoring.models import Alarm, Device, DeviceCommand, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.events.models import key_of
@@ -38,7 +38,7 @@ class Recorded:
     raised: list[UUID] = field(default_factory=list)
     cleared: list[UUID] = field(default_factory=list)
     unknown: int = 0  # transitions of points that are no longer registered
-    commands: list[int] = field(default_factory=list)  # DeviceCommand ids to send after the commit
+    commands: list[int] = field(default_factory=list)  # DeviceCommand ids, announced at the commit
 
 
 def moment(ms: int) -> datetime:
@@ -165,6 +165,9 @@ def _commands(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[int]:
             )  # fmt: skip
             if fresh:
                 made.append(row.pk)
+    if made:
+        with connection.cursor() as cursor:  # heard at the commit
+            cursor.execute("SELECT pg_notify('zhenan_commands', '')")
     return made
 
 
@@ -223,6 +226,7 @@ def mark_seen(seen: dict[int, tuple[datetime, float]]) -> int:
     for device in rows:
         device.online = True
     Device.objects.bulk_update(rows, ["last_seen_at", "online"], batch_size=2000)
+    commands.confirm([point.pk for point in moved])
     return come
 
 

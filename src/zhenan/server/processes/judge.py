@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from zhenan.domains.monitoring import queries, services
 from zhenan.server.processes import Process, addresses, listen, run, state_folder
+from zhenan.server.processes.commands import send_commands
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.engine import warm_up
 from zhenan.telemetry.judge.live import LiveJudge
@@ -53,8 +54,13 @@ async def _main(process: Process) -> int:
     log.info("judge.ready", rules=len(live.engine.rules), points=len(live.engine.keys), after=live.place.seq)
     judging = Judging(process, live, Follower(client, streams.READINGS, "judge", after=live.place.seq), files)
     try:
+        asked = asyncio.Event()
         await process.until_stopped(
-            judging.run(), process.report(judging.figures), listen("zhenan_devices", judging.changed)
+            judging.run(),
+            process.report(judging.figures),
+            listen("zhenan_devices", judging.changed),
+            listen("zhenan_commands", asked),
+            send_commands(process, client, asked),
         )
         await judging.save()
     finally:
