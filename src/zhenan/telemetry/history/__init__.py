@@ -1,0 +1,1 @@
+"""History: every reading once, in a Delta Lake table that Spark, Trino or DuckDB read as well."""
