@@ -6,6 +6,7 @@ Runs inside the judge's process, beside its loop: an alarm's command goes out as
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 import nats
@@ -23,10 +24,8 @@ EVERY_S = 2.0
 async def send_commands(process: Process, client: nats.NATS, asked: asyncio.Event) -> None:
     """For ever: what waits is published, then marked sent; a broker that is away leaves it waiting."""
     while True:
-        try:
+        with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asked.wait(), EVERY_S)
-        except TimeoutError:
-            pass
         asked.clear()
         try:
             await _send(process, client)
