@@ -7,7 +7,9 @@ Each step is skipped when what it depends on has not changed since it was last d
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterable
@@ -110,7 +112,9 @@ def sync_packs() -> None:
 def demo(arguments: list[str]) -> None:
     from zhenan.server.cli import COMMANDS, load
 
-    if load("demo", COMMANDS["demo"])(arguments):
+    with contextlib.redirect_stdout(io.StringIO()):  # who may sign in is told when everything runs
+        failed = load("demo", COMMANDS["demo"])(arguments)
+    if failed:
         raise ValueError("the demo city could not be built")
 
 
@@ -128,6 +132,15 @@ def remembered() -> dict[str, str]:
     except (FileNotFoundError, ValueError):
         return {}
     return found
+
+
+def settle() -> None:
+    """Wait until everything committed so far is on disk: a synchronous commit takes all earlier ones with it."""
+    from django.db import connection, transaction
+
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit = on")
+        cursor.execute("SELECT pg_current_xact_id()")
 
 
 def remember(done: dict[str, str]) -> None:
@@ -149,6 +162,8 @@ def main(argv: list[str]) -> int:
     done = remembered()
     missing = [one for one in steps(asked) if done.get(one.name) != one.fingerprint]
     if missing:
+        # A set-up of many small commits need not wait for the disk at each; before a step is remembered, it does.
+        os.environ["PGOPTIONS"] = f"{os.environ.get('PGOPTIONS', '')} -c synchronous_commit=off".strip()
         _set_up()
     for one in missing:
         if not _there(one.needs):
@@ -156,6 +171,7 @@ def main(argv: list[str]) -> int:
             continue
         with step(one.words):
             one.do()
+        settle()
         done[one.name] = one.fingerprint
         remember(done)
     return 0

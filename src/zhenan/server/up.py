@@ -58,8 +58,10 @@ def _start(watch: supervisor.Supervisor, asked: argparse.Namespace) -> None:
     host = "127.0.0.1" if asked.host in ALL_ADDRESSES else asked.host
     watch.url = f"http://{host}:{port}/"
     embedded.write_private(config.engines_file(), json.dumps(addresses | {"web_url": watch.url}, indent=1))
-    watch.add(services.table(host=asked.host, port=port, demo=asked.demo))
+    web, *others = services.table(host=asked.host, port=port, demo=asked.demo)
+    watch.add([web])  # alone at first: on a small machine all at once would keep the first page waiting
     _wait_for_pages(watch, host, port)
+    watch.add(others)
     _greet(watch, data)
 
 
