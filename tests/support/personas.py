@@ -1,4 +1,4 @@
-"""The people that tests act as: a small city with an officer of this district, one of another, an enterprise's own user …
+"""The people that tests act as: a small city with an officer of this district, one of another, an insurer …
 
 ``city``: the division tree. ``personas``: a Personas with every role once, and the organisations they work for.
 Danyang (321181) with its town Situ is "here"; Jurong (321183) is "elsewhere".
@@ -58,13 +58,23 @@ class Personas:
 @pytest.fixture
 def city(db: None) -> Division:
     """The division tree without boundaries; returns the city."""
-    load_city(boundaries=False)
-    return Division.objects.get(code="321100")
+    return make_city()
 
 
 @pytest.fixture
 def personas(city: Division) -> Personas:
-    """Everyone of systems.md once, here and elsewhere."""
+    """Every role once, here and elsewhere."""
+    return make_personas(city)
+
+
+def make_city() -> Division:
+    """Load the division tree without boundaries; returns the city."""
+    load_city(boundaries=False)
+    return Division.objects.get(code="321100")
+
+
+def make_personas(city: Division) -> Personas:
+    """Every role once, here and elsewhere, in the database of the moment."""
     county_here, county_there = Division.objects.get(code="321181"), Division.objects.get(code="321183")
     here = Division.objects.filter(parent=county_here).order_by("code")[0]
     there = Division.objects.filter(parent=county_there).order_by("code")[0]

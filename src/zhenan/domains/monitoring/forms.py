@@ -5,42 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from django import forms
-from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.register.models import Subject
+from zhenan.kernel.evidence.forms import PhotosField, PlacedForm
 from zhenan.kernel.people.models import User
 from zhenan.packkit.registry import registry
-
-PHOTOS_AT_MOST = 9
-
-
-class ManyFiles(forms.ClearableFileInput):
-    allow_multiple_selected = True
-
-
-class PhotosField(forms.FileField):
-    """Several photos at once; a phone offers its camera."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        kwargs.setdefault(
-            "widget",
-            ManyFiles(
-                attrs={"accept": "image/jpeg,image/png,image/webp", "capture": "environment", "class": "form-control"}
-            ),
-        )
-        super().__init__(**kwargs)
-
-    def clean(self, data: Any, initial: Any = None) -> list[UploadedFile]:  # type: ignore[override]
-        files = data if isinstance(data, (list, tuple)) else [data] if data else []
-        if self.required and not files:
-            raise forms.ValidationError(self.error_messages["required"], code="required")
-        if len(files) > PHOTOS_AT_MOST:
-            raise forms.ValidationError(
-                _("{came} photos came; at most {most}.").format(came=len(files), most=PHOTOS_AT_MOST)
-            )
-        return [super(PhotosField, self).clean(file, initial) for file in files]
 
 
 class AssignForm(forms.Form):
@@ -53,16 +24,10 @@ class AssignForm(forms.Form):
         field.label_from_instance = lambda user: f"{user} · {user.main_post.role_label if user.main_post else ''}"
 
 
-class ArriveForm(forms.Form):
+class ArriveForm(PlacedForm):
     photos = PhotosField(label=_("Photos of the scene"), required=True)
     note = forms.CharField(
         label=_("What you see"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000
-    )
-    lon = forms.FloatField(
-        widget=forms.HiddenInput(attrs={"data-geo": "lon"}), required=False, min_value=-180, max_value=180
-    )
-    lat = forms.FloatField(
-        widget=forms.HiddenInput(attrs={"data-geo": "lat"}), required=False, min_value=-90, max_value=90
     )
 
 
