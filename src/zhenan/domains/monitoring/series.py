@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import lru_cache
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.utils.translation import gettext as _
 from numpy.typing import NDArray
 
 from zhenan.domains.monitoring.models import Point
 from zhenan.packkit.registry import registry
+from zhenan.telemetry.history.recent import recent
+from zhenan.telemetry.history.table import History
 
 MOST = 2000
+BAD = 1  # quality of a reading that no rule judges
 COLOURS = {1: "#d63939", 2: "#f76707", 3: "#b08900", 4: "#206bc4"}
 
 
 def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
     """What the page's chart draws: points [[ms, value or null], …], set-points and times, name and unit."""
-    from zhenan.telemetry.history.reader import read
-
-    ts, value = read(point.pk, int(since.timestamp() * 1000), int(until.timestamp() * 1000))
+    ts, value = readings(point, since=since, until=until)
     kept = thinned(ts, value, MOST)
     alarms = point.alarms.filter(raised_at__range=(since, until)).order_by("raised_at")[:20]
     times = []
@@ -38,6 +41,17 @@ def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
         "set_points": set_points(point),
         "times": times,
     }
+
+
+def readings(point: Point, *, since: datetime, until: datetime) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """Times (ms UTC) and values of the point, by time; unfit ones as NaN. Those of the last seconds come from the log."""
+    found = recent(settings.NATS_URL, _history(settings.HISTORY_URL), [point.pk], _ms(since), _ms(until))
+    return found.ts, np.where(found.quality == BAD, np.nan, found.value)
+
+
+@lru_cache(maxsize=4)
+def _history(url: str) -> History:
+    return History(url)
 
 
 def _ms(moment: datetime) -> int:
