@@ -44,7 +44,7 @@ def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
 
 
 def readings(point: Point, *, since: datetime, until: datetime) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """Times (ms UTC) and values of the point, by time; unfit ones as NaN. Those of the last seconds come from the log."""
+    """Times (ms UTC) and values of the point, by time; unfit ones as NaN. The last seconds come from the log."""
     found = recent(settings.NATS_URL, _history(settings.HISTORY_URL), [point.pk], _ms(since), _ms(until))
     return found.ts, np.where(found.quality == BAD, np.nan, found.value)
 
