@@ -190,9 +190,16 @@ def tmp_nats(tmp_path: Path) -> Iterator[OwnNats]:
 
 
 @pytest.fixture
-def tmp_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnPostgres]:
+def open_folder() -> Iterator[Path]:
+    """A folder that PostgreSQL's own account can reach: pytest closes its own folder to others at every start."""
+    with tempfile.TemporaryDirectory(prefix="zhenan-test-") as name:
+        yield Path(name)
+
+
+@pytest.fixture
+def tmp_postgres(open_folder: Path) -> Iterator[OwnPostgres]:
     """A durable, empty PostgreSQL for one test (database `zhenan`, not migrated)."""
-    server = OwnPostgres(tmp_path_factory.mktemp("pg"))
+    server = OwnPostgres(open_folder)
     yield server
     server.stop()
 

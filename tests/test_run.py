@@ -68,9 +68,9 @@ class Running:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path) -> Path:
+def checkout(open_folder: Path) -> Path:
     """A copy of what ./run needs; the environment and the front-end packages are those of this checkout."""
-    copy = tmp_path / "镇安 平台"
+    copy = open_folder / "镇安 平台"
     copy.mkdir()
     for name in COPIED:
         source = ROOT / name
