@@ -69,11 +69,10 @@ def field_label(name: str) -> str:
     return str(label)
 
 
-def note(hazard: Hazard, kind: str, by: User | None, at: datetime, **data: Any) -> None:
-    """One event on the timelines of the hazard, its subject and the record it came from."""
+def note(hazard: Hazard, kind: str, by: User | None, at: datetime, *, also: str = "", **data: Any) -> None:
+    """One event on the timelines of the hazard, its subject and the record it came from (and of ``also``, a key)."""
     targets: list[Any] = [hazard, hazard.subject]
-    if ":" in hazard.source_key:
-        targets.append(hazard.source_key[:80])
+    targets += [key[:80] for key in dict.fromkeys((hazard.source_key, also)) if ":" in key]
     events.record(
         kind,
         targets=targets,

@@ -89,7 +89,7 @@ def report_hazard(
         )  # fmt: skip
         keep_photos(hazard, photos, "before", by, at, lon=lon, lat=lat)
         if not fresh:
-            base.note(hazard, "hazard.found_again", by, at, source=source)
+            base.note(hazard, "hazard.found_again", by, at, also=source_key, source=source)
             return hazard
         base.note(hazard, "hazard.reported", by, at, source=source, repeat=hazard.repeat)
         _ask_for_grading(hazard, at)
