@@ -10,7 +10,9 @@ class DutyConfig(AppConfig):
     verbose_name = _("Responsibility")
 
     def ready(self) -> None:
-        from zhenan.domains.duty import ladder, shown
+        from zhenan.domains.duty import importing, ladder, shown
+        from zhenan.kernel.imports import specs
 
         ladder.register()
         shown.register()
+        specs.register(importing.specs)
