@@ -116,7 +116,7 @@ def _raster(rows: Any, bbox: tuple[float, float, float, float] | None) -> list[t
     step = max((east - west) / RASTER, 1e-4)
     cells = rows.order_by().annotate(x=Floor(F("lon") / step), y=Floor(F("lat") / step)).values_list("x", "y")
     cells = cells.annotate(n=Count("pk"), at_lon=Avg("lon"), at_lat=Avg("lat"))
-    return [(lon, lat, n) for _x, _y, n, lon, lat in cells[:SITES_AT_MOST]]
+    return [(lon, lat, n) for _x, _y, n, lon, lat in cells[: 4 * RASTER**2]]
 
 
 def _site(pk: int, name: str, kind: str, lon: float, lat: float) -> dict[str, Any]:
