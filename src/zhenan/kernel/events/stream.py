@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from zhenan.kernel.access.scope import Scope
 from zhenan.kernel.events.services import CHANNEL
 
 log = structlog.get_logger("zhenan.events.stream")
+LISTEN_WAIT_S = 5.0
 QUEUE_LIMIT = 500  # a page that reads slower than this many messages is told to reload what it shows
 
 
@@ -49,18 +50,25 @@ class Hub:
         self._queues: dict[asyncio.Queue[Message], tuple[Scope, int | None]] = {}
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._listening = asyncio.Event()
 
     @asynccontextmanager
     async def subscribe(self, scope: Scope, user_id: int | None = None) -> AsyncIterator[asyncio.Queue[Message]]:
-        """A queue of the messages within the scope, and of those for this person, from now on."""
+        """A queue of the messages within the scope, and of those for this person, from now on.
+
+        Entered when the database listens, or after LISTEN_WAIT_S when it cannot be reached: MISSED follows once it can.
+        """
         queue: asyncio.Queue[Message] = asyncio.Queue(QUEUE_LIMIT)
         loop = asyncio.get_running_loop()
         if self._task is None or self._task.done() or self._loop is not loop:
             self._queues = {}
             self._loop = loop
+            self._listening = asyncio.Event()
             self._task = loop.create_task(self._listen())
         self._queues[queue] = (scope, user_id)
         try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._listening.wait(), LISTEN_WAIT_S)
             yield queue
         finally:
             self._queues.pop(queue, None)
@@ -69,26 +77,29 @@ class Hub:
                 self._task = None
 
     async def _listen(self) -> None:
+        lost = False
         while True:
             try:
                 async with await psycopg.AsyncConnection.connect(**_parameters(), autocommit=True) as connection:
                     await connection.execute(f"LISTEN {CHANNEL}")
+                    self._listening.set()
+                    if lost:  # told only now: a page that asked before this could miss what came in between
+                        self._spread(MISSED)
                     async for notification in connection.notifies():
                         self._spread(parse(notification.payload))
             except psycopg.Error as err:
                 log.warning("feed lost its database connection", error=str(err))
+                lost = True
                 await asyncio.sleep(1)
-                self._spread(MISSED)
 
     def _spread(self, message: Message) -> None:
         for queue, (scope, user_id) in list(self._queues.items()):
             if message is not MISSED and not message.within(scope, user_id):
                 continue
-            if queue.full():
-                while not queue.empty():
-                    queue.get_nowait()
-                message = MISSED
-            queue.put_nowait(message)
+            full = queue.full()
+            while full and not queue.empty():
+                queue.get_nowait()
+            queue.put_nowait(MISSED if full else message)
 
 
 def parse(payload: str) -> Message:
