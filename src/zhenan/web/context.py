@@ -10,6 +10,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import SimpleLazyObject
 
 from zhenan.kernel import slots
+from zhenan.kernel.events.models import new_id
 
 
 def menu(request: HttpRequest) -> list[dict[str, Any]]:
@@ -42,5 +43,6 @@ def shell(request: HttpRequest) -> dict[str, Any]:
         "demo": settings.DEMO,
         "languages": settings.LANGUAGES,
         "menu": SimpleLazyObject(lambda: menu(request)) if signed_in else [],
+        "page_made": new_id(),  # what happens between this and the live feed's first breath is asked for by it
         "wall": request.GET.get("wall") == "1",
     }

@@ -34,8 +34,9 @@ Rows come from ``model.objects.visible_to(user)``; override ``get_queryset`` to 
 opens ``get_absolute_url()`` (override ``row_url``). The address holds the whole state (q, filters, sort, size, pos), so
 that a list can be bookmarked; ``?export=csv`` and ``?export=xlsx`` write exactly the rows listed, on all pages.
 
-Searching uses ILIKE on bare columns: give big tables ``GinIndex(fields=["name"], opclasses=["gin_trgm_ops"])``, and an
-index on every sortable column (``F("x").desc(nulls_last=True)`` where it may be NULL). Own look-up: ``field__ilike``.
+Searching uses ILIKE on bare columns: in a big table each searched column needs a
+``GinIndex(fields=["name"], opclasses=["gin_trgm_ops"])`` (one without it makes every search read the whole table), and
+each sortable column an index (``F("x").desc(nulls_last=True)`` where it may be NULL). Own look-up: ``field__ilike``.
 
 Every list's test calls ``check_list_page`` of ``zhenan.kernel.lists.contract``; query budgets are in
 ``zhenan.kernel.lists.testing``.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
+from operator import attrgetter
 from typing import Any, Literal
 
 from django.db.models import Model
@@ -81,9 +82,52 @@ class Column:
         """The cell of an export: str, int, float, Decimal, date, datetime (aware), bool or None."""
         if callable(self.export):
             return self.export(row)
-        value = self.shown(row)
-        plain = isinstance(value, str | int | float | Decimal | date | datetime | bool) or value is None
-        return value if plain else str(value)
+        return _plain(self.shown(row))
+
+    def exporter(self, model: type[Model]) -> Callable[[Any], Any]:
+        """As ``exported``, prepared once for many rows: an export of 720,000 rows asks it millions of times."""
+        if callable(self.export):
+            return self.export
+        if self.value is not None:
+            value = self.value
+            return lambda row: _plain(value(row))
+        words = _words_of(model, self.key)
+        read = attrgetter(self.key)
+
+        def cell(row: Any) -> Any:
+            try:
+                found = read(row)
+            except AttributeError:
+                found = follow(row, self.key)
+            if callable(found):
+                found = found()
+            return _plain(words.get(found, found) if words else found)
+
+        return cell
+
+
+PLAIN = frozenset({str, int, float, Decimal, date, datetime, bool, type(None)})
+
+
+def _plain(value: Any) -> Any:
+    return value if type(value) in PLAIN else str(value)
+
+
+def _words_of(model: type[Model], path: str) -> dict[Any, str]:
+    """The words for the values of the field at a dotted path; {} where it has no choices, or is no field."""
+    *steps, leaf = path.split(".")
+    for step in steps:
+        related = getattr(model._meta.get_field(step), "related_model", None) if _is_field(model, step) else None
+        if related is None:
+            return {}
+        model = related
+    if not _is_field(model, leaf):
+        return {}
+    return {value: str(label) for value, label in getattr(model._meta.get_field(leaf), "flatchoices", ())}
+
+
+def _is_field(model: type[Model], name: str) -> bool:
+    return any(field.name == name for field in model._meta.get_fields())
 
 
 @dataclass(frozen=True)

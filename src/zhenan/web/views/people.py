@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import messages
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.db.models import Prefetch, Q, QuerySet
 from django.forms import Form
@@ -50,20 +51,28 @@ def people_seen(user: Any) -> QuerySet[Any]:
     return PeopleSeen(User).visible_to(user)
 
 
-def kinds_in_use(request: Any) -> list[tuple[str, str]]:
-    kinds = organisations_seen(request.user).order_by("kind").values_list("kind", flat=True).distinct()
-    return [(kind, kind_label(kind)) for kind in kinds]
+def kinds_in_use(_request: Any) -> list[tuple[str, str]]:
+    """Kinds that any organisation has; read every five minutes, since it reads the whole table."""
+    read = lambda: list(Organisation.objects.order_by("kind").values_list("kind", flat=True).distinct())  # noqa: E731
+    return [(kind, kind_label(kind)) for kind in cache.get_or_set("web.organisations.kinds", read, 300) or []]
+
+
+KIND_WORDS = {
+    "city_office": _lazy("City safety office"),
+    "department": _lazy("Department"),
+    "district_office": _lazy("District office"),
+    "town_office": _lazy("Town office"),
+    "enterprise": _lazy("Enterprise"),
+    "insurer": _lazy("Insurer"),
+    "service_centre": _lazy("Service centre"),
+    "discipline": _lazy("Discipline inspection"),
+    "expert_team": _lazy("Expert team"),
+}
 
 
 def kind_label(kind: str) -> str:
     """Words for the kinds that the platform itself knows; a pack's kind shows its own word."""
-    words = {
-        "city_office": _("City safety office"), "department": _("Department"), "district_office": _("District office"),
-        "town_office": _("Town office"), "enterprise": _("Enterprise"), "insurer": _("Insurer"),
-        "service_centre": _("Service centre"), "discipline": _("Discipline inspection"),
-        "expert_team": _("Expert team"),
-    }  # fmt: skip
-    return words.get(kind, kind)
+    return str(KIND_WORDS.get(kind, kind))
 
 
 class OrganisationList(ListPage):

@@ -28,11 +28,11 @@ OVERLAP_MS = 10_000  # events commit a little out of the order of their ids
 
 
 async def stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """What moves within the user's reach, from now on, or since ``Last-Event-ID``."""
+    """What moves within the user's reach since ``Last-Event-ID``, else since the page was made (``since``), or now."""
     user = await request.auser()
     if not user.is_authenticated:
         return HttpResponse(status=204)  # tells EventSource to stop asking
-    last = request.headers.get("Last-Event-ID", "")
+    last = request.headers.get("Last-Event-ID", "") or request.GET.get("since", "")
     scope, heard = await sync_to_async(_rights)(user)
     answer = StreamingHttpResponse(_messages(user, scope, heard, last), content_type="text/event-stream")
     answer["Cache-Control"] = "no-store"
