@@ -53,7 +53,7 @@ def signin_file() -> Path:
 
 def make(demo: Demo) -> str:
     """Choose the place, give its people their short names, and let them sign in."""
-    chosen = _choose()
+    chosen = chosen_place()
     _invite(chosen[1])
     names: list[Account] = []
     for post, name, about in _cast(*chosen):
@@ -101,7 +101,7 @@ def _let_in(names: Sequence[Account]) -> None:
     write_private(signin_file(), "\n".join(lines) + "\n")
 
 
-def _choose() -> tuple[Division, list[Subject]]:
+def chosen_place() -> tuple[Division, list[Subject]]:
     """A grid where every programme has something to show, and of each programme its subject there with most devices."""
     rows = Subject.objects.filter(source=SOURCE, division__level="grid")
     rows = rows.annotate(

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from zhenan.server.demo import accounts, contracts, people, places, subjects
+from zhenan.server.demo import accounts, contracts, history, live, people, places, subjects
 from zhenan.server.demo.plan import Demo
 
 LOCK = 7_031_102  # advisory lock: two builds at once would both find a step missing
@@ -28,8 +28,11 @@ STEPS = (
     Step("places", places.make),
     Step("people", people.make),
     Step("subjects", subjects.make),
-    Step("contracts", contracts.make),
     Step("accounts", accounts.make),
+    Step("contracts", contracts.make),
+    Step("history", history.make),
+    Step("values", live.last_values),
+    Step("live", live.make),
 )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 
 from django.conf import settings
@@ -18,6 +19,7 @@ def main(argv: list[str]) -> int:
     if asked.reset and not asked.yes:
         sys.stderr.write("zhenan demo: --reset deletes every demo row; add --yes to say that this is meant\n")
         return 2
+    logging.getLogger("zhenan").setLevel(logging.WARNING)  # not a line for each invented event
     settings.NOTICE_CHANNELS = []  # nobody is written to because of invented records
     demo = Demo(seed=asked.seed, scale=asked.scale, now=timezone.now(), say=say)
     if asked.reset:

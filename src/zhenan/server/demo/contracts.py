@@ -36,32 +36,38 @@ class Posted:
 
     by_path: dict[tuple[str, str], list[tuple[User, list[str]]]]
     by_organisation: dict[tuple[str, int], list[tuple[User, list[str]]]]
+    users: dict[int, User]
+    offices: dict[int, int]  # person → the organisation of their first post
 
     def at(self, subject: Subject, level: str) -> list[User]:
         """Everyone whose post makes them answer for the subject at a level: those of the innermost division."""
-        for role in ROLES_OF.get(level, ()):
-            found: list[tuple[User, list[str]]] = []
-            if roles()[role].reach == "organisation":
-                for organisation in subject.place["organisations"]:
-                    found = found or self.by_organisation.get((role, organisation), [])
-            else:
-                codes = subject.division.path.strip("/").split("/")
-                for depth in range(len(codes), 0, -1):
-                    found = found or self.by_path.get((role, "/".join(codes[:depth]) + "/"), [])
-            fit = [user for user, programmes in found if not programmes or subject.programme in programmes]
-            if fit:
-                return fit
-        return []
+        return next((found for role in ROLES_OF.get(level, ()) if (found := self.holders(subject, role))), [])
+
+    def holders(self, subject: Subject, role: str) -> list[User]:
+        """Everyone who holds the role for a subject: in its organisations, or in the innermost division."""
+        found: list[tuple[User, list[str]]] = []
+        if roles()[role].reach == "organisation":
+            for organisation in subject.place["organisations"]:
+                found = found or self.by_organisation.get((role, organisation), [])
+        else:
+            codes = subject.division.path.strip("/").split("/")
+            for depth in range(len(codes), 0, -1):
+                found = found or self.by_path.get((role, "/".join(codes[:depth]) + "/"), [])
+        return [user for user, programmes in found if not programmes or subject.programme in programmes]
 
 
 def posted() -> Posted:
     """Everyone in post, read once."""
     by_path: dict[tuple[str, str], list[tuple[User, list[str]]]] = defaultdict(list)
     by_organisation: dict[tuple[str, int], list[tuple[User, list[str]]]] = defaultdict(list)
+    users: dict[int, User] = {}
+    offices: dict[int, int] = {}
     for post in Post.objects.select_related("user", "division").defer("division__boundary").order_by("pk"):
-        by_path[(post.role, post.division.path)].append((post.user, post.programmes))
-        by_organisation[(post.role, post.organisation_id)].append((post.user, post.programmes))
-    return Posted(by_path, by_organisation)
+        user = users.setdefault(post.user_id, post.user)
+        by_path[(post.role, post.division.path)].append((user, post.programmes))
+        by_organisation[(post.role, post.organisation_id)].append((user, post.programmes))
+        offices.setdefault(user.pk, post.organisation_id)
+    return Posted(by_path, by_organisation, users, offices)
 
 
 def demo_subjects() -> Iterator[list[Subject]]:
