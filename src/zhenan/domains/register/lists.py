@@ -99,7 +99,7 @@ class SubjectList(ListPage):
         Column("address", gettext_lazy("Address"), phone=False),
         Column("credit_code", gettext_lazy("Unified social credit code"), kind="code", phone=False),
         Column("status", gettext_lazy("Status"), sort="status", kind="status", colours=STATUS_COLOURS),
-        Column("updated_at", gettext_lazy("Changed"), sort="updated_at", kind="datetime", phone=False),
+        Column("updated_at", gettext_lazy("Last changed"), sort="updated_at", kind="datetime", phone=False),
     )
     filters = (
         ChoiceFilter(name="type", label=gettext_lazy("Type"), choices=_types),

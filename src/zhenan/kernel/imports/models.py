@@ -112,8 +112,8 @@ class ImportRow(models.Model):
     """One row's verdict. Refused rows and rows with a message are kept, of a dry run also others; up to bounds."""
 
     class Verdict(models.TextChoices):
-        CREATE = "create", _("New")
-        UPDATE = "update", _("Change")
+        CREATE = "create", _("New record")
+        UPDATE = "update", _("Changed record")
         UNCHANGED = "unchanged", _("Unchanged")
         REFUSE = "refuse", _("Refused")
 

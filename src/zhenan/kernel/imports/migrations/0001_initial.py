@@ -50,7 +50,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('line', models.PositiveIntegerField(verbose_name='row')),
-                ('verdict', models.CharField(choices=[('create', 'New'), ('update', 'Change'), ('unchanged', 'Unchanged'), ('refuse', 'Refused')], max_length=10, verbose_name='verdict')),
+                ('verdict', models.CharField(choices=[('create', 'New record'), ('update', 'Changed record'), ('unchanged', 'Unchanged'), ('refuse', 'Refused')], max_length=10, verbose_name='verdict')),
                 ('title', models.CharField(blank=True, max_length=200, verbose_name='record')),
                 ('messages', models.JSONField(default=list)),
                 ('warned', models.BooleanField(default=False)),
