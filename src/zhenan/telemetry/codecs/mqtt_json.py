@@ -5,6 +5,7 @@ The device's identity comes from the connection, never from the payload.
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final
 
@@ -38,17 +39,24 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 def decode(
-    payload: bytes, received_ms: int, *, device: str = "", numeric_text: bool = False, local_time: bool = False
+    payload: bytes,
+    received_ms: int,
+    *,
+    device: str = "",
+    numeric_text: bool = False,
+    local_time: bool = False,
+    words: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Payload:
     """Read one payload; one bad value leaves the rest.
 
     Args:
         numeric_text: accept numbers written as text ("12.3").
         local_time: accept ISO times without a zone, as UTC+8.
+        words: name → text → number, for devices that write their state as a word.
     Raises: CodecError when nothing of it can be taken: too_long, utf8, json, depth, shape.
     """
     document = _load(payload)
-    reader = _Reader(received_ms, device, numeric_text, local_time)
+    reader = _Reader(received_ms, device, numeric_text, local_time, words or {})
     if isinstance(document, list):
         for i, item in enumerate(document):
             reader.item(item, f"[{i}]")
@@ -89,13 +97,21 @@ def _deeper_than(value: Any, depth: int) -> bool:
 
 
 class _Reader:
-    def __init__(self, received_ms: int, device: str, numeric_text: bool, local_time: bool) -> None:
+    def __init__(
+        self,
+        received_ms: int,
+        device: str,
+        numeric_text: bool,
+        local_time: bool,
+        words: Mapping[str, Mapping[str, float]],
+    ) -> None:
         self.readings: list[Reading] = []
         self.errors: list[ItemError] = []
         self._received_ms = received_ms
         self._device = device
         self._numeric_text = numeric_text
         self._local_time = local_time
+        self._words = words
 
     def item(self, item: Any, where: str) -> None:
         """One sample: {"ts", "values"}, or flat with an optional ts among the values."""
@@ -117,7 +133,7 @@ class _Reader:
             if values is item and name == "ts":
                 continue
             try:
-                reading = Reading(self._device, _name(name), ts_ms, self._value(value), quality)
+                reading = Reading(self._device, _name(name), ts_ms, self._value(name, value), quality)
             except CodecError as err:
                 self.errors.append(ItemError(f"{path}.{name[:64]}".lstrip("."), err.reason))
             else:
@@ -150,8 +166,11 @@ class _Reader:
         except (ValueError, OverflowError) as err:
             raise CodecError("ts") from err
 
-    def _value(self, value: Any) -> float:
+    def _value(self, name: str, value: Any) -> float:
         if isinstance(value, str):
+            known = self._words.get(name)
+            if known is not None and value in known:
+                return known[value]
             if not (self._numeric_text and _NUMBER.fullmatch(value.strip())):
                 raise CodecError("text")
             value = float(value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import time
 from typing import Final, Protocol
 
@@ -21,6 +22,7 @@ from zhenan.telemetry.gateway.limits import Buckets
 from zhenan.telemetry.gateway.mqtt_queue import MqttQueue
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import Device, Registry, Rows, map_readings, shown
+from zhenan.telemetry.gateway.sessions import DIGEST
 from zhenan.telemetry.log.follower import Message
 
 PROTOCOL: Final = "mqtt_json"
@@ -96,33 +98,41 @@ class MqttListener:
 
     def _take(self, subject: str, data: bytes, at_ms: int, seq: int) -> asyncio.Future[None]:
         self.counters.add("frames", PROTOCOL)
-        key, what = topic_of(subject)
+        device, what = topic_of(subject)
         refusals: list[Refusal] = []
 
         def refuse(reason: str, detail: str, count: int = 1, decoded: object = None) -> None:
             refusals.append(
-                Refusal(reason=reason, protocol=PROTOCOL, device_key=key[:64], received_ms=at_ms, raw=data,
+                Refusal(reason=reason, protocol=PROTOCOL, device_key=device[:64], received_ms=at_ms, raw=data,
                         decoded=decoded, detail=detail[:300], count=count, source_seq=seq)
             )  # fmt: skip
 
         rows: Rows | None = None
-        if not key:
+        if not device:
             refuse(quarantine.MALFORMED, f"topic {subject[:200]}")
         elif what == "telemetry":
-            rows = self._telemetry(key, data, at_ms, refuse)
+            rows = self._telemetry(device, data, at_ms, refuse)
         else:
             self.counters.add("mqtt_notes", what.partition("/")[0] if what.isascii() else "other")
-        return self.intake.take(rows, refusals=refusals, source_seq=seq)
+        key = None
+        if refusals:
+            # A client that reconnects sends once more what was not PUBACKed to it: refused once is enough. (Of readings
+            # that were taken the copy is known by its time, further on.)
+            key = hashlib.blake2b(subject.encode() + b"\0" + data, digest_size=DIGEST).digest()
+            if self.intake.again(key) is not None:
+                self.counters.add("again", PROTOCOL)
+                refusals, key = [], None
+        return self.intake.take(rows, key=key, refusals=refusals, source_seq=seq)
 
     def _telemetry(self, key: str, data: bytes, at_ms: int, refuse: Refuse) -> Rows | None:
+        device = self.registry.find(PROTOCOL, key)
         try:
-            payload = mqtt_json.decode(data, at_ms, device=key)
+            payload = mqtt_json.decode(data, at_ms, device=key, words=device.words if device else None)
         except CodecError as err:
             self.counters.add("bad_frames", f"{PROTOCOL}.{err.reason}")
             refuse(quarantine.MALFORMED, err.reason)
             return None
         said = len(payload.readings) + len(payload.errors)
-        device = self.registry.find(PROTOCOL, key)
         if device is None:
             refuse(quarantine.UNKNOWN, "", max(1, said), {"readings": shown(payload.readings[:200])})
             return None

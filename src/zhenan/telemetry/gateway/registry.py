@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -39,6 +39,8 @@ class PointLike(Protocol):
     def low(self) -> float | None: ...
     @property
     def high(self) -> float | None: ...
+    @property
+    def states(self) -> Mapping[str, float] | None: ...
 
 
 class Point(NamedTuple):
@@ -59,6 +61,7 @@ class Device:
     id: int
     key: str
     channels: dict[str, list[Point]] = field(default_factory=dict)
+    words: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of channels that report a state as text
 
 
 class Rows:
@@ -106,6 +109,8 @@ class Registry:
             high = np.inf if row.high is None else row.high
             point = Point(row.point_id, row.scale, row.offset, row.bit, float(low), float(high))
             device.channels.setdefault(row.channel, []).append(point)
+            if row.states:
+                device.words[row.channel] = row.states
             partition[row.point_id] = row.device_id % PARTITIONS
         table = np.zeros(max(partition, default=0) + 1, np.uint8)
         table[list(partition)] = list(partition.values())

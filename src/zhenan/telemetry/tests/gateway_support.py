@@ -21,7 +21,7 @@ CENTRE = "000000000001"
 
 def point(protocol, key, device_id, channel, point_id, **more):
     """A row of the register."""
-    rest = {"scale": 1.0, "offset": 0.0, "bit": None, "low": None, "high": None, **more}
+    rest = {"scale": 1.0, "offset": 0.0, "bit": None, "low": None, "high": None, "states": None, **more}
     return SimpleNamespace(protocol=protocol, device_key=key, device_id=device_id, channel=channel, point_id=point_id,
                            **rest)  # fmt: skip
 

@@ -84,6 +84,22 @@ def test_what_was_acknowledged_over_mqtt_is_in_the_log(tmp_nats):
     run(story())
 
 
+def test_a_state_written_as_a_word_is_taken_as_its_number(tmp_nats):
+    rows = [point("mqtt_json", "cat-1", 1, "valve", 1, states={"closed": 0.0, "open": 1.0})]
+
+    async def story():
+        device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
+        async with gateway(tmp_nats, rows) as up:
+            await asyncio.sleep(0.8)
+            await asyncio.to_thread(publish, device, TOPIC, sample(NOW, valve="open"), sample(NOW + 1, valve="ajar"))
+            await asyncio.to_thread(publish, device, TOPIC, sample(NOW + 2, valve=0))
+            assert await arrived(tmp_nats, 2) == [(1, NOW, 1.0), (1, NOW + 2, 0.0)]
+            assert up.gateway.intake.totals == {"malformed_body": 1}
+        device.disconnect()
+
+    run(story())
+
+
 def test_messages_wait_in_the_broker_while_the_gateway_is_down(tmp_nats):
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
