@@ -78,7 +78,7 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
         .order_by("created_at"),
         "commands": alarm.commands.select_related("device"),
         "phone": alarm.assigned_to_id == request.user.pk,
-        "rule_source": source_of(alarm, rule),
+        "rule_source": source_of(alarm, rule, request.LANGUAGE_CODE),
         "chart_since": (alarm.onset - timedelta(minutes=15)).isoformat(),
         "chart_until": ((alarm.cleared_at or timezone.now()) + timedelta(minutes=15)).isoformat(),
     }
@@ -87,11 +87,11 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
     return render(request, name, context, status=422 if bound else 200)
 
 
-def source_of(alarm: Alarm, rule: AlarmRule | None) -> str:
+def source_of(alarm: Alarm, rule: AlarmRule | None, language: str) -> str:
     """The law, standard or decision that the rule's threshold comes from, with its certainty."""
     pack = registry().packs.get(alarm.programme)
     source = pack.sources.get(rule.source) if pack and rule else None
-    return f"{source.title.label()} ({source.status})" if source else str(alarm.rule_spec.get("source", ""))
+    return f"{source.title.label(language)} ({source.status})" if source else str(alarm.rule_spec.get("source", ""))
 
 
 @needs("alarm.view")
