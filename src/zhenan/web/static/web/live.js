@@ -10,6 +10,22 @@
   let last = 0;
   let wasLost = false;
 
+  // What someone is filling in is never swapped away under their hands: the news is offered instead.
+  function busy(element) {
+    const active = document.activeElement;
+    const typing = active && element.contains(active) && active.matches("input, textarea, select");
+    return typing || element.querySelector("[data-touched]") !== null;
+  }
+  function touch(event) {
+    const part = event.target.closest("form, details");
+    if (part && part.closest("[data-live]")) part.dataset.touched = "1";
+  }
+  document.addEventListener("input", touch);
+  document.addEventListener("change", touch);
+  document.addEventListener("click", (event) => {
+    if (event.target.closest("summary")) touch(event);
+  });
+
   function refresh(element) {
     const state = asked.get(element) || { at: 0, timer: 0 };
     asked.set(element, state);
@@ -18,7 +34,12 @@
     state.timer = window.setTimeout(() => {
       state.timer = 0;
       state.at = Date.now();
-      if (element.isConnected) element.dispatchEvent(new CustomEvent("live"));
+      if (!element.isConnected) return;
+      if (busy(element)) {
+        element.querySelectorAll("[data-live-news]").forEach((news) => { news.hidden = false; });
+      } else {
+        element.dispatchEvent(new CustomEvent("live"));
+      }
     }, wait);
   }
   function spread(topic) {
