@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -12,14 +13,22 @@ class Kind:
     text: Any  # lazy translation; may hold {names} of the event's data
     icon: str = "point"
     topic: str = ""  # live feed: pages that listen to the topic refresh
+    words: Mapping[str, Callable[[str], Any]] = field(default_factory=dict)  # data key → code → what people read
 
 
 REGISTERED: dict[str, Kind] = {}
 
 
-def register(code: str, text: Any, *, icon: str = "point", topic: str = "") -> None:
-    """Declare a kind; ``topic`` empty means the part before the first dot."""
-    REGISTERED[code] = Kind(code, text, icon, topic or code.split(".", 1)[0])
+def register(
+    code: str,
+    text: Any,
+    *,
+    icon: str = "point",
+    topic: str = "",
+    words: Mapping[str, Callable[[str], Any]] | None = None,
+) -> None:
+    """Declare a kind; ``topic`` empty means the part before the first dot. ``words`` reads codes in the data aloud."""
+    REGISTERED[code] = Kind(code, text, icon, topic or code.split(".", 1)[0], words or {})
 
 
 class _Gaps(dict[str, Any]):
@@ -29,7 +38,10 @@ class _Gaps(dict[str, Any]):
 
 def sentence(code: str, data: dict[str, Any]) -> str:
     kind = REGISTERED.get(code)
-    return str(kind.text).format_map(_Gaps(data)) if kind else code
+    if kind is None:
+        return code
+    read = {key: kind.words[key](str(value)) if key in kind.words else value for key, value in data.items()}
+    return str(kind.text).format_map(_Gaps(read))
 
 
 def icon(code: str) -> str:
