@@ -55,7 +55,7 @@ class ManyForm(forms.Form):
 
 
 class HandOverForm(forms.Form):
-    to = PersonField(label=_("To"))
+    to = PersonField(label=_("Hand over to"))
     on = day_field(_("From"))
     reason = forms.CharField(label=_("Reason"), max_length=300, required=False)
 

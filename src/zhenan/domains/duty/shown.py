@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.duty.models import Contract, Visit
+from zhenan.domains.duty.models import Contract, Visit, level_label
 from zhenan.domains.duty.queries import missing_count
 from zhenan.domains.duty.services import VISIT
 from zhenan.kernel import slots
@@ -20,8 +20,8 @@ from zhenan.kernel.evidence import services as evidence
 from zhenan.kernel.workflow.models import Deadline
 
 KINDS = (
-    ("duty.signed", _("{person} became responsible"), "signature"),
-    ("duty.ended", _("{person} is no longer responsible"), "user-minus"),
+    ("duty.signed", _("{person} became responsible ({level} level)"), "signature"),
+    ("duty.ended", _("{person} is no longer responsible ({level} level)"), "user-minus"),
     ("duty.withdrawn", _("Contract of {person} withdrawn"), "arrow-back"),
     ("duty.handed_over", _("Handed over from {leaver} to {person}"), "users"),
     ("duty.visited", _("{person} paid a visit"), "walk"),
@@ -39,7 +39,7 @@ def may_see(user: Any, pk: str) -> bool:
 
 def register() -> None:
     for code, text, icon in KINDS:
-        kinds.register(code, text, icon=icon, topic="duty")
+        kinds.register(code, text, icon=icon, topic="duty", words={"level": level_label})
     evidence.viewers["duty.visit"] = may_see
     register_slots()
 

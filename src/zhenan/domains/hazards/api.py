@@ -8,7 +8,7 @@ from typing import Any
 
 from django.http import HttpRequest
 from django.utils import timezone
-from ninja import File, Form, Query, Router, Schema
+from ninja import File, Form, Query, Router, Schema, Status
 from ninja.files import UploadedFile
 from pydantic import AwareDatetime, Field
 
@@ -118,7 +118,7 @@ class VerifyIn(Schema):
     experts: list[str] = Field(default_factory=list, max_length=20)
 
 
-Answer = tuple[int, Any]
+Answer = Status[Any]
 PROBLEMS: dict[int, Any] = {403: HazardProblem, 404: HazardProblem, 422: HazardProblem}
 
 
@@ -154,11 +154,11 @@ def _find(user: User, pk: int) -> Hazard | None:
     return found
 
 
-NOT_THERE: Answer = (404, {"code": "hazard.not_there", "detail": "no such hazard"})
+NOT_THERE: Answer = Status(404, {"code": "hazard.not_there", "detail": "no such hazard"})
 
 
 def _problem(err: DomainError) -> Answer:
-    return (403 if isinstance(err, NotAllowed) else 422), {"code": err.code, "detail": str(err)}
+    return Status(403 if isinstance(err, NotAllowed) else 422, {"code": err.code, "detail": str(err)})
 
 
 @router.get("/", response={200: HazardsOut, **PROBLEMS})
@@ -178,14 +178,14 @@ def list_hazards(request: HttpRequest, wanted: Query[HazardFilter]) -> Answer:
     if wanted.division:
         place = Division.objects.filter(code=wanted.division).first()
         if place is None:
-            return 422, {"code": "division.unknown", "detail": f"no division has the code {wanted.division!r}"}
+            return Status(422, {"code": "division.unknown", "detail": f"no division has the code {wanted.division!r}"})
         rows = rows.filter(subject__division__path__startswith=place.path)
     if wanted.cursor is not None:
         rows = rows.filter(pk__lt=wanted.cursor)
     page = list(rows.order_by("-pk")[: wanted.limit + 1])
     more = len(page) > wanted.limit
     page = page[: wanted.limit]
-    return 200, {"items": [_out(row) for row in page], "next": page[-1].pk if more else None}
+    return Status(200, {"items": [_out(row) for row in page], "next": page[-1].pk if more else None})
 
 
 @router.get("/{int:pk}", response={200: HazardDetail, **PROBLEMS})
@@ -193,7 +193,7 @@ def read_hazard(request: HttpRequest, pk: int) -> Answer:
     """One hazard, with the steps of the loop that its state allows."""
     user = _user(request)
     row = _find(user, pk)
-    return NOT_THERE if row is None else (200, _detail(row, user))
+    return NOT_THERE if row is None else Status(200, _detail(row, user))
 
 
 @router.post("/", response={201: HazardDetail, **PROBLEMS})
@@ -202,10 +202,10 @@ def report(request: HttpRequest, data: HazardIn) -> Answer:
     user = _user(request)
     subject = Subject.objects.visible_to(user, "hazard.report").filter(pk=data.subject_id).first()
     if subject is None:
-        return 404, {"code": "subject.not_there", "detail": "no such subject"}
+        return Status(404, {"code": "subject.not_there", "detail": "no such subject"})
     given = data.dict(exclude={"subject_id", "severity"})
     if (given["lon"] is None) != (given["lat"] is None):
-        return 422, {"code": "hazard.half_a_place", "detail": "give both lon and lat, or neither"}
+        return Status(422, {"code": "hazard.half_a_place", "detail": "give both lon and lat, or neither"})
 
     def do(at: datetime) -> int:
         found = services.report_hazard(subject=subject, severity=str(data.severity), by=user, at=at, **given)
@@ -259,4 +259,4 @@ def _done(user: User, do: Callable[[datetime], int], status: int) -> Answer:
     except DomainError as err:
         return _problem(err)
     row = _find(user, pk)
-    return NOT_THERE if row is None else (status, _detail(row, user))
+    return NOT_THERE if row is None else Status(status, _detail(row, user))

@@ -116,7 +116,7 @@ class PlanForm(StepForm):
 
     plan_unit = forms.CharField(label=_("Responsible unit"), max_length=200, required=False)
     plan_person = forms.CharField(label=_("Responsible person"), max_length=100, required=False)
-    plan_post = forms.CharField(label=_("Post"), max_length=100, required=False)
+    plan_post = forms.CharField(label=_("Post held"), max_length=100, required=False)
     plan_phone = forms.CharField(label=_("Phone"), max_length=40, required=False)
     measures = forms.CharField(label=_("Measures: goals and method"), widget=TALL, max_length=4000, required=False)
     interim_measures = forms.CharField(
@@ -219,7 +219,7 @@ class RefuseForm(StepForm):
 
 
 class TransferForm(StepForm):
-    to = forms.ModelChoiceField(Organisation.objects.none(), label=_("To"))
+    to = forms.ModelChoiceField(Organisation.objects.none(), label=_("Transfer to"))
     reason = forms.CharField(label=_("Reason"), widget=TALL, max_length=2000)
     document = forms.CharField(label=_("Document number"), required=False, max_length=100)
 

@@ -108,7 +108,7 @@ class HazardList(ListPage):
     )
     filters = (
         ChoiceFilter(name="state", label=_("State"), choices=State.choices),
-        BooleanFilter(name="open", label=_("Open"), when=is_open),
+        BooleanFilter(name="open", label=_("Still open"), when=is_open),
         BooleanFilter(name="overdue", label=_("Overdue"), when=overdue),
         ChoiceFilter(name="severity", label=_("Severity"), choices=Severity.choices),
         DivisionFilter(name="division", label=_("Division"), field="subject__division"),

@@ -87,7 +87,9 @@ def report_hazard(
             hazard=hazard, source=source, source_key=source_key, found_at=found_at, reported_at=at, found_by=by,
             organisation=base.organisation_of(by, "hazard.report"), description=description,
         )  # fmt: skip
-        keep_photos(hazard, photos, "before", by, at, lon=lon, lat=lat)
+        # The hazard's own place is the phone's: what its photos are measured against is the subject.
+        spot = (subject.lon, subject.lat) if subject.lon is not None and subject.lat is not None else None
+        keep_photos(hazard, photos, "before", by, at, lon=lon, lat=lat, near=spot)
         if not fresh:
             base.note(hazard, "hazard.found_again", by, at, also=source_key, source=source)
             return hazard
@@ -221,8 +223,9 @@ def keep_photos(
     lon: float | None = None,
     lat: float | None = None,
     taken_at: datetime | None = None,
+    near: tuple[float, float] | None = None,
 ) -> None:
-    """Store photos of the hazard; the distance is measured from the hazard, else from its subject."""
+    """Store photos of the hazard; the distance is measured from ``near``, else from the hazard's place."""
     for photo in photos:
         evidence.store(
             photo,
@@ -233,7 +236,7 @@ def keep_photos(
             taken_at=taken_at,
             lon=lon,
             lat=lat,
-            near=hazard.point,
+            near=near or hazard.point,
         )
 
 

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.hazards.lists import COLOURS
 from zhenan.domains.hazards.models import Hazard
+from zhenan.domains.hazards.models.hazard import Severity
 from zhenan.domains.hazards.queries import (
     Figures,
     figures,
@@ -51,8 +52,25 @@ KINDS = (
     ("hazard.received", _("Received by {to}"), "inbox"),
     ("hazard.handed_over", _("Handed over from {leaver} to {successor}"), "users"),
     ("hazard.overdue", _("Overdue"), "alarm"),
-    ("hazard.escalated", _("Escalated: {rung}"), "stairs-up"),
+    ("hazard.escalated", _("Overdue: now before {rung}"), "stairs-up"),
 )
+
+
+def severity_word(code: str) -> Any:
+    return Severity(code).label if code in Severity.values else code
+
+
+def rung_word(code: str) -> Any:
+    return RUNG_WORDS.get(code, code)
+
+
+RUNG_WORDS = {
+    "town": _("the town"),
+    "district": _("the district"),
+    "city": _("the city"),
+    "listed": _("the decision on listing"),
+}
+WORDS = {"severity": severity_word, "rung": rung_word}
 
 
 def may_see(user: Any, pk: str) -> bool:
@@ -62,7 +80,7 @@ def may_see(user: Any, pk: str) -> bool:
 
 def register() -> None:
     for code, text, icon in KINDS:
-        kinds.register(code, text, icon=icon, topic="hazard")
+        kinds.register(code, text, icon=icon, topic="hazard", words=WORDS)
     evidence.viewers["hazards.hazard"] = may_see
     register_slots()
 

@@ -21,7 +21,7 @@ ROAD = (
     ("graded", _("Graded")),
     ("plan_pending", _("Rectifier and plan")),
     ("rectifying", _("Rectification")),
-    ("rectified_pending_check", _("Check")),
+    ("rectified_pending_check", _("Check by another")),
     ("accepted", _("Accepted")),
 )
 BEYOND = (("gov_review_pending", _("Government review")), ("delisted", _("Delisted")))
