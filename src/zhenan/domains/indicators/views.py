@@ -101,8 +101,7 @@ def target_word(indicator: Indicator) -> str:
     if indicator.target is None:
         return ""
     low, high = indicator.target.at_least, indicator.target.at_most
-    parts = [f"≥ {low:g}"] * (low is not None) + [f"≤ {high:g}"] * (high is not None)
-    return " ".join(parts)
+    return " ".join(f"{sign} {limit:g}" for sign, limit in (("≥", low), ("≤", high)) if limit is not None)
 
 
 def _carried(request: HttpRequest) -> str:
