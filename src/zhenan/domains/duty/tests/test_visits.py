@@ -95,7 +95,7 @@ def test_a_missed_visit_is_seen_at_once_and_climbs(contract, shop):
     assert told() == ["grid_worker"]  # at 80 %
     tick(when)
     assert told() == ["grid_worker"] * 2
-    assert [e.kind for e in timeline_of(shop)][0] == "duty.visit_missed"
+    assert timeline_of(shop)[0].kind == "duty.visit_missed"
     tick(when + DAY)
     assert set(told()[2:]) == {"town_officer_here", "town_officer_2_here"}
     tick(when + 3 * DAY)

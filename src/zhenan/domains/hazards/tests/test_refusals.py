@@ -14,7 +14,8 @@ from zhenan.kernel.people.models import Post
 
 TABLES = (
     "hazards_hazard", "hazards_finding", "hazards_round", "hazards_extension", "hazards_suspension", "hazards_review",
-    "hazards_supervision", "hazards_transfer", "events_event", "workflow_deadline", "notices_notice", "evidence_evidence",
+    "hazards_supervision", "hazards_transfer", "events_event", "workflow_deadline", "notices_notice",
+    "evidence_evidence",
 )  # fmt: skip
 
 
