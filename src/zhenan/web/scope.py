@@ -29,9 +29,13 @@ def hearing_of(user: Any) -> Scope:
     return Scope(everything=user.is_superuser, reaches=tuple(reaches))
 
 
+# Topics that are seen with the capability of another.
+SEEN_WITH = {"device": "alarm.view", "command": "alarm.view", "duty": "contract.view", "visit": "contract.view"}
+
+
 def hears_topic(user: Any, topic: str) -> bool:
-    """Whether the person may know of a topic: that its ``.view`` capability, where there is one, is held."""
-    asked = f"{topic}.view"
+    """Whether the person may know of a topic: that the capability to see it, where there is one, is held."""
+    asked = SEEN_WITH.get(topic, f"{topic}.view")
     return asked not in capabilities() or user.can(asked)
 
 

@@ -19,8 +19,10 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext, pgettext
 
 from zhenan.kernel import slots
+from zhenan.kernel.events import kinds
 from zhenan.kernel.events.services import timeline_of
 from zhenan.kernel.evidence import services as evidence_services
+from zhenan.web.scope import hears_topic
 
 register = template.Library()
 COLOURS = ("red", "orange", "yellow", "blue", "green", "grey")
@@ -223,9 +225,12 @@ def form_fields(form: Form) -> dict[str, Any]:
 
 @register.inclusion_tag("components/timeline.html", takes_context=True)
 def timeline(context: dict[str, Any], source: Any) -> dict[str, Any]:
-    """An object's events (or a list of events), the newest first."""
+    """An object's events (or a list of events), the newest first, of topics that the reader may know."""
     events = timeline_of(source) if isinstance(source, Model | str) else list(source)
-    return {"events": events, "request": context.get("request")}
+    request = context.get("request")
+    if request is not None:
+        events = [event for event in events if hears_topic(request.user, kinds.topic(event.kind))]
+    return {"events": events, "request": request}
 
 
 @register.inclusion_tag("components/evidence.html", takes_context=True)

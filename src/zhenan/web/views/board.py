@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from zhenan.kernel import slots
 from zhenan.kernel.access.guards import AuthedRequest, needs
+from zhenan.kernel.events import kinds
 from zhenan.kernel.events.models import Event
 from zhenan.kernel.territory.models import Division
 from zhenan.web.scope import events_heard, hears_topic
@@ -34,7 +35,7 @@ def _tiles(user: Any) -> list[dict[str, Any]]:
 def _feed(user: Any) -> list[Event]:
     """The newest events within the user's hearing, of topics that the user may know."""
     events = list(events_heard(user).select_related("actor").order_by("-at", "-id")[: FEED_ROWS * 3])
-    return [e for e in events if hears_topic(user, e.kind.split(".", 1)[0])][:FEED_ROWS]
+    return [e for e in events if hears_topic(user, kinds.topic(e.kind))][:FEED_ROWS]
 
 
 @needs("")

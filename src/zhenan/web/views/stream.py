@@ -18,7 +18,7 @@ from zhenan.kernel.access.scope import Scope
 from zhenan.kernel.events import kinds
 from zhenan.kernel.events.stream import MISSED, Message, hub
 from zhenan.kernel.people.roles import capabilities
-from zhenan.web.scope import events_heard, hearing_of
+from zhenan.web.scope import SEEN_WITH, events_heard, hearing_of, hears_topic
 
 BEAT_S = 15.0
 # After this the browser connects again, and rights are read afresh.
@@ -43,7 +43,8 @@ async def stream(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
 def _rights(user: Any) -> tuple[Scope, frozenset[str]]:
     """The user's reach, and the topics that are not for this user."""
     scope = hearing_of(user)
-    closed = {c.split(".", 1)[0] for c in capabilities() if c.endswith(".view") and not user.can(c)}
+    topics = {*SEEN_WITH, *(c.split(".", 1)[0] for c in capabilities() if c.endswith(".view"))}
+    closed = {topic for topic in topics if not hears_topic(user, topic)}
     _release()
     return scope, frozenset(closed)
 
