@@ -1,0 +1,168 @@
+"""One of everything, three times: here, elsewhere, and of another programme; each with a name of its own.
+
+``build(personas)`` makes it through the services. Every text that a place's objects carry holds the place's mark
+(``here-mark`` …), so that a page that shows something of a place can be known by its body.
+"""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.db import models
+from django.utils import timezone
+from PIL import Image
+from tests.support.personas import Personas
+
+from zhenan.domains.checks.models import Inspection
+from zhenan.domains.checks.services import start
+from zhenan.domains.duty.models import Contract
+from zhenan.domains.duty.services import sign_contract
+from zhenan.domains.hazards.models import Hazard
+from zhenan.domains.hazards.services import report_hazard
+from zhenan.domains.monitoring.devices import register_device
+from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
+from zhenan.domains.monitoring.recording import record_transitions
+from zhenan.domains.register.models import Subject
+from zhenan.kernel.evidence.models import Evidence
+from zhenan.kernel.evidence.services import store
+from zhenan.kernel.imports.models import ImportRun
+from zhenan.kernel.imports.services import begin, receive
+from zhenan.kernel.imports.specs import all_specs
+from zhenan.kernel.notices.models import Notice
+from zhenan.kernel.notices.services import tell
+from zhenan.kernel.people.models import Organisation, User
+from zhenan.packkit.registry import registry
+from zhenan.packkit.sync import sync_packs
+from zhenan.telemetry.judge.results import Transition
+
+
+@dataclass
+class Place:
+    """The objects of one place by kind, and the mark that their texts hold."""
+
+    mark: str
+    objects: dict[str, models.Model] = field(default_factory=dict)
+
+    def __getitem__(self, kind: str) -> Any:
+        return self.objects[kind]
+
+
+@dataclass
+class World:
+    personas: Personas
+    places: dict[str, Place]
+
+    @property
+    def here(self) -> Place:
+        return self.places["here"]
+
+    @property
+    def elsewhere(self) -> Place:
+        return self.places["elsewhere"]
+
+
+def build(personas: Personas) -> World:
+    """Everything, made as the platform makes it. Needs the database; takes about a second."""
+    sync_packs()
+    p, at = personas, timezone.now() - timedelta(hours=2)
+    fire = p.organisation("fire-enterprise-elsewhere", "enterprise", p.elsewhere)
+    plans = {
+        "here": ("catering_gas.caterer", p.grid, p.organisations["enterprise-here"], p["grid_worker"]),
+        "elsewhere": ("catering_gas.caterer", p.elsewhere, p.organisations["enterprise-elsewhere"],
+                      p["town_officer_elsewhere"]),
+        "fire": ("smart_fire.site", p.elsewhere, fire, p["district_officer_elsewhere"]),
+    }  # fmt: skip
+    world = World(p, {})
+    for number, (name, (kind, division, organisation, person)) in enumerate(plans.items()):
+        place = world.places[name] = Place(f"{name}-mark")
+        _subject(place, number, kind, division, organisation)
+        _monitoring(place, number, at)
+        _work(place, person, at)
+        _told(place, person, at)
+    # The insurer and the service centre see one subject each, because it names them.
+    subject = world.here["subject"]
+    subject.viewers = [p.organisations["insurer"].pk, p.organisations["fire-centre"].pk]
+    subject.save(update_fields=["viewers"])
+    return world
+
+
+def _subject(place: Place, number: int, kind: str, division: Any, organisation: Organisation) -> None:
+    attributes = {"gas_kind": "natural"} if kind == "catering_gas.caterer" else {"place_kind": "small_shop"}
+    place.objects["subject"] = Subject.objects.create(
+        type=kind, programme=kind.partition(".")[0], key=f"{place.mark}-key", name=f"{place.mark} subject",
+        division=division, organisation=organisation, address=f"{place.mark} street 1", attributes=attributes,
+        lon=119.4 + number / 20, lat=32.0,
+    )  # fmt: skip
+    place.objects["organisation"] = organisation
+
+
+MODELS = {"catering_gas": "catering_gas.gas_detector", "smart_fire": "smart_fire.transmission_device"}
+
+
+def _monitoring(place: Place, number: int, at: datetime) -> None:
+    """A device with its points, an alarm raised by the judge's word, and a frame of an unknown device kept aside."""
+    subject = place["subject"]
+    device = register_device(
+        subject=subject, model=MODELS[subject.programme], key=f"{900100 + number}", name=f"{place.mark} device",
+        by=None, at=at,
+    )  # fmt: skip
+    rules = {point: registry().rules_for(device.model, point.measure) for point in device.points.order_by("pk")}
+    point, rule = next((point, found[0]) for point, found in rules.items() if found)
+    onset = int(at.timestamp() * 1000)
+    record_transitions([Transition(str(point.pk), rule.code, "raise", onset, onset, 30.0, rule.level)], at=at)
+    place.objects |= {"device": device, "point": point, "alarm": Alarm.objects.get(subject=subject)}
+    place.objects["frame"] = QuarantinedFrame.objects.create(
+        sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
+        received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
+    )  # fmt: skip
+
+
+def _work(place: Place, person: User, at: datetime) -> None:
+    """A contract, an inspection under way, a hazard with a photo."""
+    subject = place["subject"]
+    place.objects["contract"] = sign_contract(
+        subject=subject, level="grid", person=person, begins_on=at.date(), by=None, at=at, visit_every_days=30,
+        source=f"{place.mark} contract",
+    )  # fmt: skip
+    checklist = registry().checklists(subject.programme, subject_type=subject.type)[0]
+    inspection = start(subject=subject, checklist=checklist.code, by=person, at=at)
+    Inspection.objects.filter(pk=inspection.pk).update(note=f"{place.mark} inspection")
+    hazard = report_hazard(
+        subject=subject, source="inspection", title=f"{place.mark} hazard", by=None, at=at, photos=[photo(place.mark)]
+    )
+    place.objects |= {"inspection": inspection, "hazard": hazard}
+    place.objects["evidence"] = Evidence.objects.get(target=f"hazards.hazard:{hazard.pk}")
+    store(photo(f"{place.mark} arrival"), target=place["alarm"], purpose="arrival", actor=None, at=at)
+
+
+def _told(place: Place, person: User, at: datetime) -> None:
+    """A notice to one person, and an import that this person made."""
+    title = f"{place.mark} notice"
+    tell([person], key=title, kind="test", title=title, url=place["subject"].get_absolute_url(), at=at)
+    place.objects |= {"notice": Notice.objects.get(recipient=person, key=title), "person": person}
+    place.objects["post"] = person.posts.get()
+    spec = all_specs()[place["subject"].type]
+    upload = ContentFile(f"名称,{place.mark}\n{place.mark} row,1\n".encode(), name=f"{place.mark}.csv")
+    run = receive(upload, f"{place.mark}.csv", spec, actor=None, at=at)
+    ImportRun.objects.filter(pk=run.pk).update(actor=person)
+    begin(run.pk, actor=None, at=at, write=False)
+    place.objects["run"] = ImportRun.objects.get(pk=run.pk)
+
+
+def photo(text: str) -> ContentFile:
+    """A JPEG whose pixels differ by the text, so that each is a file of its own."""
+    shade = sum(text.encode()) % 256
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 48), (shade, 90, 255 - shade)).save(buffer, "JPEG")
+    return ContentFile(buffer.getvalue(), name=f"{text}.jpg")
+
+
+KINDS: dict[str, type[models.Model]] = {
+    "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
+    "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "frame": QuarantinedFrame,
+    "organisation": Organisation, "person": User,
+}  # fmt: skip
