@@ -56,6 +56,7 @@ class MqttListener:
         self.client, self.registry, self.intake, self.counters = client, registry, intake, counters
         self.queue = MqttQueue(client)
         self.buckets = Buckets(messages_per_s, burst)
+        self.ready = asyncio.Event()  # from then on the broker keeps for us what devices send
 
     async def open(self) -> None:
         """Find where the log stands in the queue. After `intake.open`, before anything is taken."""
@@ -65,6 +66,7 @@ class MqttListener:
             log.warning("mqtt.queue_is_new", was=resumed.epoch, epoch=self.intake.epoch)
             resumed.sequences, resumed.kept = [0] * self.intake.lanes, frozenset()
         await self.client.subscribe("d.*.up.>", cb=self._at_most_once)
+        self.ready.set()
 
     async def run(self) -> None:
         """Take the queue into the log, for ever."""

@@ -72,8 +72,8 @@ def test_the_device_is_read_from_the_topic(subject, found):
 def test_what_was_acknowledged_over_mqtt_is_in_the_log(tmp_nats):
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
-        async with gateway(tmp_nats, ROWS):
-            await asyncio.sleep(0.8)  # the consumer is made once the broker has its MQTT streams
+        async with gateway(tmp_nats, ROWS) as up:
+            await up.gateway.mqtt.ready.wait()
             await asyncio.to_thread(publish, device, TOPIC, sample(NOW, gas=3), [sample(NOW + 1, gas=60)])
             await asyncio.to_thread(publish, device, "d/a.b/up/telemetry", sample(NOW, gas=1))
             assert await arrived(tmp_nats, 3) == [(1, NOW, 6.0), (1, NOW + 1, 120.0), (2, NOW, 1.0)]
@@ -90,7 +90,7 @@ def test_a_state_written_as_a_word_is_taken_as_its_number(tmp_nats):
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
         async with gateway(tmp_nats, rows) as up:
-            await asyncio.sleep(0.8)
+            await up.gateway.mqtt.ready.wait()
             await asyncio.to_thread(publish, device, TOPIC, sample(NOW, valve="open"), sample(NOW + 1, valve="ajar"))
             await asyncio.to_thread(publish, device, TOPIC, sample(NOW + 2, valve=0))
             assert await arrived(tmp_nats, 2) == [(1, NOW, 1.0), (1, NOW + 2, 0.0)]
@@ -103,8 +103,8 @@ def test_a_state_written_as_a_word_is_taken_as_its_number(tmp_nats):
 def test_messages_wait_in_the_broker_while_the_gateway_is_down(tmp_nats):
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
-        async with gateway(tmp_nats, ROWS):
-            await asyncio.sleep(0.8)
+        async with gateway(tmp_nats, ROWS) as up:
+            await up.gateway.mqtt.ready.wait()
         await asyncio.to_thread(publish, device, TOPIC, *(sample(NOW + n, gas=n) for n in range(50)))
         async with gateway(tmp_nats, ROWS) as up:
             found = await arrived(tmp_nats, 50)
@@ -122,8 +122,8 @@ def test_messages_wait_in_the_broker_while_the_gateway_is_down(tmp_nats):
 def test_qos_0_is_taken_when_we_are_there_and_qos_1_not_twice(tmp_nats):
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
-        async with gateway(tmp_nats, ROWS):
-            await asyncio.sleep(0.8)
+        async with gateway(tmp_nats, ROWS) as up:
+            await up.gateway.mqtt.ready.wait()
             device.publish(TOPIC, json.dumps(sample(NOW, gas=1)), qos=0)
             await asyncio.to_thread(publish, device, TOPIC, sample(NOW + 1, gas=1))
             assert len(await arrived(tmp_nats, 2)) == 2
@@ -145,7 +145,7 @@ def test_each_kind_of_bad_message_is_kept_and_counted_and_the_rest_taken(tmp_nat
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
         async with gateway(tmp_nats, ROWS) as up:
-            await asyncio.sleep(0.8)
+            await up.gateway.mqtt.ready.wait()
             for topic, payload, _ in ill:
                 await asyncio.to_thread(publish, device, topic, payload)
             await asyncio.to_thread(publish, device, TOPIC, {"gas": 4})
@@ -169,7 +169,7 @@ def test_a_flood_of_one_device_is_refused_and_counted_and_others_are_heard(tmp_n
     async def story():
         device = await asyncio.to_thread(mqtt_client, tmp_nats, "x")
         async with gateway(tmp_nats, ROWS, messages_per_s=10, burst=20) as up:
-            await asyncio.sleep(0.8)
+            await up.gateway.mqtt.ready.wait()
             await asyncio.to_thread(publish, device, TOPIC, *(sample(NOW + n, gas=1) for n in range(300)))
             await asyncio.to_thread(publish, device, "d/a.b/up/telemetry", sample(NOW, gas=1))
 
@@ -212,7 +212,9 @@ def test_nothing_is_lost_or_doubled_when_the_gateway_and_the_broker_are_killed(t
             up.gateway.listeners.clear()
 
     async def story():
-        await abandoned(1.0)
+        await asyncio.to_thread(lambda: mqtt_client(tmp_nats, "first").disconnect())  # the broker makes its streams
+        async with gateway(tmp_nats, rows, lanes=lanes) as up:
+            await up.gateway.mqtt.ready.wait()
         threads = [threading.Thread(target=device, args=(n,)) for n in range(1, 5)]
         for thread in threads:
             thread.start()
