@@ -20,7 +20,8 @@ from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.server.demo import photos
 from zhenan.server.demo.contracts import Posted
-from zhenan.server.demo.plan import ALARM_DAYS, CHUNK, SOURCE, Demo, chunks, tell_all
+from zhenan.server.demo.copying import copy_in
+from zhenan.server.demo.plan import ALARM_DAYS, SOURCE, Demo, chunks, tell_all
 from zhenan.telemetry.judge.ids import alarm_id
 
 # Alarms a day for each (point, rule), by the rule's level: assumptions for a demo, not statistics.
@@ -55,7 +56,7 @@ def make(demo: Demo, people: Posted) -> tuple[int, list[Alarm]]:
     count = 0
     for chunk in chunks(_drawn(demo)):
         alarms = [_alarm(demo, people, one) for one in chunk]
-        Alarm.objects.bulk_create(alarms, batch_size=CHUNK)
+        copy_in(alarms)
         _command(alarms, {one.rule.code: one.rule for one in chunk})
         tell_all(event for alarm in alarms for event in _told(alarm))
         rules = {one.rule.code: one.rule for one in chunk}
@@ -223,7 +224,7 @@ def _command(alarms: Sequence[Alarm], rules: dict[str, AlarmRule]) -> None:
                         confirmed_at=sent + timedelta(seconds=5),
                     )
                 )  # fmt: skip
-    DeviceCommand.objects.bulk_create(rows, batch_size=CHUNK)
+    copy_in(rows)
 
 
 def _photograph(demo: Demo) -> None:

@@ -21,6 +21,7 @@ from zhenan.kernel.people.models import User
 from zhenan.server.demo import photos
 from zhenan.server.demo.cases import Case
 from zhenan.server.demo.contracts import Posted
+from zhenan.server.demo.copying import copy_in
 from zhenan.server.demo.plan import CHUNK, Demo, chunks, tell_all
 
 PHOTOGRAPHED = 400  # newest of them with photos before and after
@@ -46,11 +47,9 @@ def write(demo: Demo, people: Posted, cases: Sequence[Case]) -> int:
     for chunk in chunks(cases):
         made = [one for case in chunk if (one := _closed(demo, people, case, latest)) is not None]
         _give_ids([one.hazard for one in made])
-        for one in made:
-            one.hazard.former_id = one.hazard.former.pk if one.hazard.former else None
-        Hazard.objects.bulk_create([one.hazard for one in made], batch_size=CHUNK)
-        Finding.objects.bulk_create([_finding(one) for one in made], batch_size=CHUNK)
-        Round.objects.bulk_create([one.round for one in made], batch_size=CHUNK)
+        copy_in([one.hazard for one in made])
+        copy_in([_finding(one) for one in made])
+        copy_in([one.round for one in made])
         tell_all(event for one in made for event in _told(one))
         _link(made)
         photos.keep(shot for one in made[-PHOTOGRAPHED:] for shot in _shots(one))

@@ -17,6 +17,7 @@ from zhenan.kernel.people.models import Post, User
 from zhenan.kernel.people.roles import roles
 from zhenan.kernel.workflow.models import Deadline
 from zhenan.packkit.schema import DutyLevel
+from zhenan.server.demo.copying import copy_in, give_ids
 from zhenan.server.demo.plan import CHUNK, HISTORY_DAYS, SOURCE, Demo, chunks, keep_deadlines, tell_all
 
 NOBODY_RATIO = 0.012  # of (subject, level): nobody signed, the coverage page finds them
@@ -87,9 +88,8 @@ def make(demo: Demo) -> str:
                 contract = _contract(demo, people, subject, level, asked, signer)
                 missing += contract is None
                 contracts += [contract] if contract else []
-        Contract.objects.bulk_create(contracts, batch_size=CHUNK)
+        visits += _write(demo, contracts)
         tell_all(_told(c, "duty.signed", c.signed_at, signer) for c in contracts)
-        visits += _visit(demo, contracts)
         signed += len(contracts)
     return f"{signed} contracts ({missing} left open on purpose), {visits} visits"
 
@@ -115,7 +115,9 @@ def _contract(
     )  # fmt: skip
 
 
-def _visit(demo: Demo, contracts: Sequence[Contract]) -> int:
+def _write(demo: Demo, contracts: Sequence[Contract]) -> int:
+    """Write contracts with their visits and the time limit of the next one; returns how many visits."""
+    give_ids(contracts)
     visits: list[Visit] = []
     deadlines: list[Deadline] = []
     missed: list[dict[str, Any]] = []
@@ -133,8 +135,8 @@ def _visit(demo: Demo, contracts: Sequence[Contract]) -> int:
                          **contract.place)
             )  # fmt: skip
             missed += [_told(contract, "duty.visit_missed", due, None)] if due < demo.now else []
-    Visit.objects.bulk_create(visits, batch_size=CHUNK)
-    Contract.objects.bulk_update([c for c in contracts if c.last_visit_at], ["last_visit_at"], batch_size=CHUNK)
+    copy_in(contracts)
+    copy_in(visits)
     keep_deadlines(deadlines, demo.now)
     tell_all(_told(v.contract, "duty.visited", v.made_at, v.contract.person, note=v.note) for v in visits)
     tell_all(missed)

@@ -16,6 +16,7 @@ from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import CheckItem, Checklist
 from zhenan.server.demo import photos
 from zhenan.server.demo.contracts import Posted
+from zhenan.server.demo.copying import copy_in
 from zhenan.server.demo.plan import CHUNK, HISTORY_DAYS, SOURCE, Demo, chunks, tell_all
 
 INSPECTED_RATIO = 0.4  # of visits that call for a checklist
@@ -44,8 +45,9 @@ def make(demo: Demo, people: Posted) -> tuple[int, list[Found]]:
     chosen = [(v, c) for v, c in visits if demo.chance("inspect", v.contract_id, v.made_at.date()) < share]
     failed_before: dict[int, set[str]] = {}
     found: list[Found] = []
+    specs = {c.code: c.model_dump(mode="json") for _visit, c in chosen}
     for chunk in chunks(chosen, CHUNK // 4):
-        rows = [_inspection(visit, checklist, people) for visit, checklist in chunk]
+        rows = [_inspection(visit, checklist, specs[checklist.code], people) for visit, checklist in chunk]
         answers: list[Answer] = []
         for row, (visit, checklist) in zip(rows, chunk, strict=True):
             mine = _answers(demo, visit, row, checklist, failed_before.setdefault(row.subject_id, set()))
@@ -56,8 +58,8 @@ def make(demo: Demo, people: Posted) -> tuple[int, list[Found]]:
                 for a in mine
                 if a.value == "fail" and (item := checklist.item(a.item)) is not None
             ]
-        Inspection.objects.bulk_create(rows, batch_size=CHUNK)
-        Answer.objects.bulk_create(answers, batch_size=CHUNK)
+        copy_in(rows)
+        copy_in(answers)
         tell_all(
             event for row, (visit, checklist) in zip(rows, chunk, strict=True) for event in _told(row, visit, checklist)
         )
@@ -90,14 +92,14 @@ def _visits(demo: Demo) -> Iterator[tuple[Visit, Checklist]]:
             yield visit, checklist
 
 
-def _inspection(visit: Visit, checklist: Checklist, people: Posted) -> Inspection:
+def _inspection(visit: Visit, checklist: Checklist, spec: dict[str, Any], people: Posted) -> Inspection:
     minutes = 15 + 2 * len(checklist.items)
     return Inspection(
         id=new_id(),
         subject=visit.contract.subject,
         checklist=checklist.code,
         checklist_version=checklist.version,
-        spec=checklist.model_dump(mode="json"),
+        spec=spec,
         kind=Inspection.Kind.JOINT if checklist.about == "joint_action" else Inspection.Kind.ROUTINE,
         state=Inspection.State.DONE,
         inspector=visit.person,

@@ -10,7 +10,8 @@ from zhenan.kernel.people.models import Organisation, Post, User
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit import synthetic
 from zhenan.packkit.registry import registry
-from zhenan.server.demo.plan import CHUNK, PREFIX, Demo
+from zhenan.server.demo.copying import copy_in
+from zhenan.server.demo.plan import PREFIX, Demo
 
 OFFICERS = 5_000  # of all offices together, grid workers included
 SINCE = date(2021, 1, 1)
@@ -63,26 +64,24 @@ def make(demo: Demo) -> str:
 
 def write(demo: Demo, bodies: Iterable[Body], jobs: Sequence[Job]) -> dict[str, int]:
     """Write organisations, people and posts; organisation code → id of those just written."""
-    made = Organisation.objects.bulk_create(
+    made = copy_in(
         [
             Organisation(
                 code=b.code, kind=b.kind, name=b.name, division=b.division, programme=b.programme, phone=b.phone
             )
             for b in bodies
-        ],
-        batch_size=CHUNK,
+        ]
     )
     ids = {body.code: body.pk for body in made}
     codes = {job.body for job in jobs} - set(ids)
     ids |= dict(Organisation.objects.filter(code__in=codes).values_list("code", "pk")) if codes else {}
-    users = User.objects.bulk_create([_user(demo, job) for job in jobs], batch_size=CHUNK)
-    Post.objects.bulk_create(
+    users = copy_in([_user(demo, job) for job in jobs])
+    copy_in(
         [
             Post(user=user, organisation_id=ids[job.body], role=job.role, division=job.division, title=job.title,
                  programmes=list(job.programmes), since=SINCE)
             for user, job in zip(users, jobs, strict=True)
-        ],
-        batch_size=CHUNK,
+        ]
     )  # fmt: skip
     return ids
 

@@ -15,7 +15,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile, UploadedFile
 from PIL import Image, ImageDraw
 
 from zhenan.kernel.evidence.models import ALLOWED, Evidence
-from zhenan.server.demo.plan import CHUNK
+from zhenan.server.demo.copying import copy_in
 
 KINDS = 12  # different drawings; each photo's bytes are its own nevertheless
 WIDTH, HEIGHT = 360, 270
@@ -52,7 +52,7 @@ def photo(words: str) -> UploadedFile:
 def keep(shots: Iterable[Shot]) -> int:
     """Store many photos at once, as ``evidence.store`` would one by one. Returns how many."""
     rows = list(_rows(shots))
-    Evidence.objects.bulk_create(rows, batch_size=CHUNK)
+    copy_in(rows)
     return len(rows)
 
 

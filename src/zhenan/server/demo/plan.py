@@ -16,6 +16,7 @@ from zhenan.kernel.events.models import Event, key_of
 from zhenan.kernel.workflow.ladders import LADDERS
 from zhenan.kernel.workflow.models import Deadline, DeadlineStep
 from zhenan.packkit.simulate import SimulationContext, Town, seed_of
+from zhenan.server.demo.copying import copy_in
 
 SOURCE = "demo"  # Subject.source of every demo subject
 PREFIX = "demo-"  # Organisation.code of every demo organisation begins so
@@ -54,11 +55,11 @@ class Demo:
         return SimulationContext(self.seed, self.scale, towns, self.as_of)
 
     def day_time(self, days_ago: int, *words: object, first: float = 8.5, last: float = 17.5) -> datetime:
-        """A moment of working hours so many days ago, never later than an hour before now."""
+        """A moment of working hours so many days ago; a day earlier where that is less than an hour before now."""
         hour = first + (last - first) * self.chance("hour", *words)
         midnight = datetime.combine(self.as_of - timedelta(days=days_ago), time.min)
         at = timezone.make_aware(midnight, timezone.get_default_timezone()) + timedelta(seconds=round(hour * 3600))
-        return min(at, self.now - timedelta(hours=1))
+        return at if at <= self.now - timedelta(hours=1) else at - timedelta(days=1)
 
 
 def chunks(rows: Iterable[T], size: int = CHUNK) -> Iterator[list[T]]:
@@ -75,7 +76,7 @@ def tell_all(rows: Iterable[dict[str, Any]]) -> int:
         unknown = {row["kind"] for row in chunk} - set(kinds.REGISTERED)
         if unknown:
             raise ValueError(f"event kinds {sorted(unknown)} are not registered")
-        Event.objects.bulk_create([_event(row) for row in chunk])
+        copy_in([_event(row) for row in chunk])
         count += len(chunk)
     return count
 
@@ -103,14 +104,13 @@ def keep_deadlines(deadlines: Iterable[Deadline], now: datetime) -> int:
             passed += [(deadline, at, step) for at, step in plan if at <= now]
             coming = [(at, step) for at, step in plan if at > now]
             deadline.next_step_at, deadline.next_step = coming[0] if coming else (None, "")
-        Deadline.objects.bulk_create(chunk)
-        DeadlineStep.objects.bulk_create(
+        copy_in(chunk)
+        copy_in(
             [
                 DeadlineStep(deadline=deadline, step=step, planned_at=at, reached_at=at,
                              told=[deadline.owner.username] if deadline.owner else [])
                 for deadline, at, step in passed
-            ],
-            batch_size=CHUNK,
+            ]
         )  # fmt: skip
         count += len(chunk)
     return count

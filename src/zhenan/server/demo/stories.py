@@ -40,7 +40,7 @@ LISTED_RATIO = 0.4  # of major ones
 
 def split(demo: Demo, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     """(cases for the past, cases to be told): the newest are told, a few hundred at most."""
-    at_most = min(300, 40 + round(1000 * demo.scale))
+    at_most = min(300, 30 + round(1000 * demo.scale))
     fresh = [c for c in cases if demo.now - c.found_at < timedelta(days=MAJOR_DAYS if c.major else GENERAL_DAYS)]
     told = {id(case) for case in [*(c for c in fresh if c.fate), *reversed([c for c in fresh if not c.fate])][:at_most]}
     return [c for c in cases if id(c) not in told], [c for c in cases if id(c) in told]

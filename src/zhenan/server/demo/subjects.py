@@ -24,6 +24,7 @@ from zhenan.packkit.simulate import (
     module_of,
 )
 from zhenan.server.demo import people, places
+from zhenan.server.demo.copying import copy_in
 from zhenan.server.demo.plan import CHUNK, PREFIX, SOURCE, Demo, chunks, tell_all
 
 OPERATORS = 4  # of a service organisation: three shifts and one spare
@@ -149,7 +150,7 @@ def _write_subjects(demo: Demo, where: Where, specs: list[SubjectSpec], made: Ma
         if demo.chance("expert", spec.key) < EXPERT_RATIO:
             viewers.append(shared[f"{PREFIX}experts"])
         rows.append(_subject(spec, grids[spec.key], ids[f"{PREFIX}{spec.key}"], viewers, made.subjects))
-    Subject.objects.bulk_create(rows, batch_size=CHUNK)
+    copy_in(rows)
     tell_all(_created(demo, subject) for subject in rows)
     return {subject.key: subject for subject in rows}
 
@@ -199,12 +200,12 @@ def _write_devices(specs: list[DeviceSpec], made: Made) -> int:
     for behind in (False, True):  # a device before those that report through it
         several = [spec for spec in specs if bool(spec.parent_key) is behind]
         devices = [_device(spec, book.device_model(spec.model), made) for spec in several]
-        Device.objects.bulk_create(devices, batch_size=CHUNK)
+        copy_in(devices)
         made.senders |= {device.key: device for device in devices if not behind}
         for spec, device in zip(several, devices, strict=True):
             model = book.device_model(spec.model)
             points += points_for(device, model, spec.channels or fixed_channels(model))
-    Point.objects.bulk_create(points, batch_size=CHUNK)
+    copy_in(points)
     return len(points)
 
 
