@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import time
 from typing import Final, Protocol
@@ -23,6 +24,7 @@ from zhenan.telemetry.gateway.mqtt_queue import MqttQueue
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import Device, Registry, Rows, map_readings, shown
 from zhenan.telemetry.gateway.sessions import DIGEST
+from zhenan.telemetry.log.connect import PASSING
 from zhenan.telemetry.log.follower import Message
 
 PROTOCOL: Final = "mqtt_json"
@@ -66,6 +68,8 @@ class MqttListener:
             log.warning("mqtt.queue_is_new", was=resumed.epoch, epoch=self.intake.epoch)
             resumed.sequences, resumed.kept = [0] * self.intake.lanes, frozenset()
         await self.client.subscribe("d.*.up.>", cb=self._at_most_once)
+        with contextlib.suppress(*PASSING):
+            await self.client.flush()
         self.ready.set()
 
     async def run(self) -> None:
