@@ -20,22 +20,8 @@ ALLOWED_HOSTS = config.names("ZHENAN_HOSTS", "*")
 CSRF_TRUSTED_ORIGINS = config.names("ZHENAN_ORIGINS", "")
 DEMO = config.flag("ZHENAN_DEMO", default=False)
 
+# Ours come first: where two apps translate one word or bring one template, Django takes the first.
 INSTALLED_APPS = [
-    "django.contrib.auth",
-    "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "django.contrib.postgres",
-    "django.contrib.humanize",
-    "django_htmx",
-    "pgtrigger",
-    "pghistory",
-    "procrastinate.contrib.django",
-    "axes",
-    "allauth",
-    "allauth.account",
-    "allauth.mfa",
     "zhenan.kernel.territory",
     "zhenan.kernel.people",
     "zhenan.kernel.access",
@@ -53,6 +39,21 @@ INSTALLED_APPS = [
     "zhenan.domains.checks",
     "zhenan.domains.indicators",
     "zhenan.web",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "django.contrib.humanize",
+    "django_htmx",
+    "pgtrigger",
+    "pghistory",
+    "procrastinate.contrib.django",
+    "axes",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
 ]
 
 MIDDLEWARE = [
