@@ -118,7 +118,8 @@ def told_by_rows() -> list[tuple[object, ...]]:
             str(h.rectifier_org), str(h.found_org), h.plan_person, h.measures, h.plan_unit, h.funds_reason,
             [
                 (r.number, r.major, r.started_at, r.due_at, str(r.rectifier), r.submitted_at, str(r.submitted_by),
-                 r.done_by_name, r.note, r.result, r.verified_at, str(r.verified_by), str(r.verified_org), r.verify_note)
+                 r.done_by_name, r.note, r.result, r.verified_at, str(r.verified_by), str(r.verified_org),
+                 r.verify_note)
                 for r in h.rounds.all()
             ],
             [(f.source_key, f.found_at, str(f.found_by), str(f.organisation), f.description) for f in h.findings.all()],
@@ -149,7 +150,8 @@ def test_a_county_s_records_go_through_the_loop(example_packs, folder, capsys):
     assert replay.main(["inspections", str(folder)]) == 0
     hands, water, floors = (Hazard.objects.get(source_key=f"US-06081/A1-001-0{n}") for n in (1, 2, 3))
     assert story(hands) == [
-        "reported", "graded", "assigned", "plan_filled", "found_again", "submitted", "rejected", "submitted", "accepted",
+        "reported", "graded", "assigned", "plan_filled", "found_again", "submitted", "rejected", "submitted",
+        "accepted",
     ]  # fmt: skip
     assert [(number, result, seen) for number, result, seen, _due in rounds_of(hands)] == [
         (1, "rejected", date(2016, 3, 10)),
