@@ -18,6 +18,7 @@ from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import map_readings, shown
+from zhenan.telemetry.gateway.seconds import Seconds
 from zhenan.telemetry.gateway.sessions import Session, Taken
 
 log = structlog.get_logger("zhenan.gateway")
@@ -51,6 +52,7 @@ class Listener:
         self.protocol, self.session, self.intake, self.counters = protocol, session, intake, counters
         self.limits = limits or Limits()
         self.buckets = Buckets(self.limits.frames_per_s, self.limits.burst)
+        self.seconds = Seconds()
         self.port = 0
         self.open: set[Connection] = set()
         self.by_identity: dict[str, Connection] = {}
@@ -220,7 +222,7 @@ class Connection:
             count = max(1, len(taken.readings)) if taken.device is None else 1
             refuse(reason, detail, count, known, raw)
         if taken.device is not None and taken.readings:
-            mapped = map_readings(taken.device, taken.readings, at)
+            mapped = map_readings(taken.device, self.listener.seconds.spread(taken.readings), at)
             rows = mapped.rows
             if mapped.future:
                 refuse(quarantine.FUTURE, "the device's clock is ahead", len(mapped.future),
