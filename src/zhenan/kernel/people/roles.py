@@ -48,6 +48,7 @@ def roles() -> dict[str, Role]:
     return found
 
 
+@lru_cache(maxsize=1)
 def capabilities() -> dict[str, str]:
     """Every capability with its meaning in English."""
     table: dict[str, Any] = yaml.safe_load(settings.ROLES_FILE.read_text("utf-8"))
