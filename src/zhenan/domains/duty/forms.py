@@ -82,4 +82,6 @@ class VisitForm(PlacedForm):
 
 
 class DayForm(forms.Form):
-    day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d"))
+    day = forms.DateField(
+        widget=forms.DateInput(attrs={"type": "date", "class": "form-control w-auto"}, format="%Y-%m-%d")
+    )

@@ -39,7 +39,7 @@ class ReportForm(PlacedForm):
         label=_("Where at the subject"), required=False, max_length=200, help_text=_("Such as: kitchen, 2nd floor")
     )
     severity = forms.ChoiceField(label=_("Severity, as you see it"), choices=Severity.choices, widget=forms.RadioSelect)
-    source = forms.ChoiceField(label=_("Source"))
+    source = forms.ChoiceField(label=_("Source of the find"))
     criterion_code = forms.CharField(label=_("Criterion"), required=False, max_length=120)
     criterion_text = forms.CharField(label=_("Criterion's text"), required=False, widget=TALL, max_length=2000)
     legal_basis = forms.CharField(label=_("Legal basis"), required=False, max_length=400)

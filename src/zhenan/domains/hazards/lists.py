@@ -101,10 +101,9 @@ class HazardList(ListPage):
         Column("state", _("State"), sort="state", kind="status", colours=COLOURS),
         Column("due_at", _("Due"), sort="due_at", kind="deadline", closed=lambda h: h.closed_at or h.accepted_at),
         Column("rectifier", _("Rectifier"), phone=False),
-        Column("source_label", _("Source"), phone=False),
+        Column("source_label", _("Source of the find"), phone=False),
         Column("subject.division.name", _("Division"), sort="subject__division__code", phone=False),
         Column("found_at", _("Found"), sort="found_at", kind="datetime", phone=False),
-        Column("repeat", _("Repeated"), kind="bool", phone=False),
     )
     filters = (
         ChoiceFilter(name="state", label=_("State"), choices=State.choices),
@@ -112,7 +111,7 @@ class HazardList(ListPage):
         BooleanFilter(name="overdue", label=_("Overdue"), when=overdue),
         ChoiceFilter(name="severity", label=_("Severity"), choices=Severity.choices),
         DivisionFilter(name="division", label=_("Division"), field="subject__division"),
-        ChoiceFilter(name="source", label=_("Source"), choices=sources),
+        ChoiceFilter(name="source", label=_("Source of the find"), choices=sources),
         ChoiceFilter(name="programme", label=_("Programme"), field="subject__programme", choices=programmes),
         BooleanFilter(name="repeat", label=_("Repeated")),
         BooleanFilter(name="on_the_spot", label=_("Fixed on the spot"), field="fixed_on_the_spot"),

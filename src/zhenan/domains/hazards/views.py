@@ -15,6 +15,7 @@ from django.views.decorators.http import require_POST
 
 from zhenan.domains.hazards import services, steps
 from zhenan.domains.hazards.actions import ACTIONS
+from zhenan.domains.hazards.doubts import doubts
 from zhenan.domains.hazards.forms import FORMS, ReportForm, StepForm, subjects_for
 from zhenan.domains.hazards.lists import COLOURS
 from zhenan.domains.hazards.models import Hazard
@@ -161,12 +162,14 @@ def _rounds(hazard: Hazard, photos: list[Any]) -> list[dict[str, Any]]:
         "-number"
     ):
         before, after, check = one.purposes
-        wanted = {before, "before"} if one.number == 1 else {before}
+        shown, proof = ([p for p in photos if p.purpose == purpose] for purpose in (before, after))
         found.append(
             {
                 "round": one,
-                "before": [p for p in photos if p.purpose in wanted],
-                "after": [p for p in photos if p.purpose == after],
+                # A later round starts from what the one before it left, else from what was found.
+                "before": shown or [p for p in photos if p.purpose == "before"],
+                "after": proof,
+                "doubts": doubts(one, proof, photos),
                 "check": [p for p in photos if p.purpose == check],
             }
         )
