@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.http import quote_etag
-from ninja import Query, Router, Schema
+from ninja import Query, Router, Schema, Status
 from ninja.errors import HttpError
 from pydantic import Field
 
@@ -118,12 +118,12 @@ def etag_of(row: Subject) -> str:
     return quote_etag(f"{row.pk}-{row.updated_at.timestamp():.6f}")
 
 
-def _problem(err: DomainError) -> tuple[int, SubjectProblem]:
+def _problem(err: DomainError) -> Status[SubjectProblem]:
     status = (
         403 if isinstance(err, NotAllowed | services.Outside) else 409 if isinstance(err, services.Changed) else 422
     )
     errors = err.errors if isinstance(err, BadSubject) else {}
-    return status, SubjectProblem(code=err.code, detail=str(err), errors=errors)
+    return Status(status, SubjectProblem(code=err.code, detail=str(err), errors=errors))
 
 
 @router.get("/", response=SubjectsOut)
@@ -182,8 +182,8 @@ def read_subject(request: HttpRequest, response: HttpResponse, pk: int) -> Any:
     row = _found(request, pk, "subject.view")
     response["ETag"] = etag_of(row)
     if request.headers.get("If-None-Match") == etag_of(row):
-        return 304, None
-    return 200, _out(row)
+        return Status(304, None)
+    return _out(row)
 
 
 @router.post("/", response={201: SubjectOut, 403: SubjectProblem, 409: SubjectProblem, 422: SubjectProblem})
@@ -198,7 +198,7 @@ def create_subject(request: HttpRequest, data: SubjectIn) -> Any:
         )
     except DomainError as err:
         return _problem(err)
-    return 201, _out(row)
+    return Status(201, _out(row))
 
 
 @router.patch("/{int:pk}", response={200: SubjectOut, 403: SubjectProblem, 409: SubjectProblem, 422: SubjectProblem})
@@ -214,7 +214,7 @@ def change_subject(request: HttpRequest, response: HttpResponse, pk: int, data: 
     except DomainError as err:
         return _problem(err)
     response["ETag"] = etag_of(row)
-    return 200, _out(row)
+    return _out(row)
 
 
 def _given(data: SubjectChange) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from zhenan.domains.register.models import Subject
 from zhenan.domains.register.names import initials
 from zhenan.kernel.access import NotAllowed, require, scope_of
 from zhenan.kernel.errors import DomainError
+from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import record, record_many
 from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
@@ -234,7 +235,7 @@ def write_many(drafts: Sequence[Draft], *, actor: User | None, at: datetime) -> 
         draft.subject.initials = initials(draft.subject.name)
     fresh = [draft.subject for draft in drafts if draft.new]
     old = [draft.subject for draft in drafts if not draft.new]
-    Subject.objects.bulk_create(fresh, batch_size=1000)
+    create_many(fresh)
     if old:
         for subject in old:
             subject.updated_at = timezone.now()

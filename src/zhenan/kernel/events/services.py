@@ -11,6 +11,7 @@ import structlog
 from django.db import connection, models
 
 from zhenan.kernel.events import kinds
+from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.models import Event, key_of, new_id
 from zhenan.kernel.people.models import User
 
@@ -73,7 +74,7 @@ def record_many(rows: Sequence[dict[str, Any]]) -> list[Event]:
                 request_id=request_id,
             )
         )
-    Event.objects.bulk_create(events, batch_size=2000)
+    create_many(events)
     announced: set[tuple[str, str]] = set()
     for event in events:
         topic = kinds.topic(event.kind)
