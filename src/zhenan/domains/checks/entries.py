@@ -26,10 +26,10 @@ def register() -> None:
             "inspections",
             _("Inspections"),
             "checks:inspections",
-            _("Find and close"),
+            _("Hazards"),  # the section of the loop that a failed item enters
             "clipboard-check",
             "inspection.view",
-            20,
+            33,
         )
     )
     slots.panels.register(

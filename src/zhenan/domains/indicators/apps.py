@@ -15,7 +15,7 @@ class IndicatorsConfig(AppConfig):
 
         slots.nav.register(
             slots.NavItem(
-                "indicators", _("Indicators"), "indicators:list", _("Account"), "chart-bar", "indicator.view", 10
+                "indicators", _("Indicators"), "indicators:list", _("Accounting"), "chart-bar", "indicator.view", 60
             )
         )
         slots.board.register(

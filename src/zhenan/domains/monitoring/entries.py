@@ -36,11 +36,11 @@ def register() -> None:
         slots.NavItem("alarms", _("Alarms"), "monitoring:alarms", SECTION, "bell-ringing", "alarm.view", 10)
     )
     slots.nav.register(
-        slots.NavItem("devices", _("Devices"), "monitoring:devices", SECTION, "device-heart-monitor", "alarm.view", 20)
+        slots.NavItem("devices", _("Devices"), "monitoring:devices", SECTION, "device-heart-monitor", "alarm.view", 11)
     )
     slots.nav.register(
         slots.NavItem(
-            "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 30
+            "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 12
         )
     )
     slots.panels.register(
