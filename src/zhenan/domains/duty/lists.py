@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Upper
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils import timezone
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.duty import queries, services
@@ -115,7 +115,7 @@ class GapList(ListPage):
 
     @property
     def title(self) -> str:
-        return _t("Nobody answers at %(level)s level") % {"level": level_label(self.level)}
+        return gettext("Nobody answers at %(level)s level") % {"level": level_label(self.level)}
 
     @property
     def actions(self) -> tuple[BulkAction, ...]:  # type: ignore[override]
