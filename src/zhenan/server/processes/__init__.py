@@ -21,6 +21,7 @@ from django.db import DatabaseError, InterfaceError, OperationalError, connectio
 from prometheus_client import CollectorRegistry, Gauge
 
 from zhenan.server import config, metrics
+from zhenan.telemetry.log.tasks import end
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -92,9 +93,7 @@ class Process:
             for task in done:
                 task.result()
         finally:
-            for task in [*tasks, stopping]:
-                task.cancel()
-            await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            await end([*tasks, stopping])
 
 
 def _with_connections(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:

@@ -17,6 +17,7 @@ from zhenan.telemetry.gateway.mqtt import MqttListener
 from zhenan.telemetry.gateway.registry import PointLike, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Jt808, Session
 from zhenan.telemetry.gateway.tcp import Limits, Listener
+from zhenan.telemetry.log.tasks import end
 
 log = structlog.get_logger("zhenan.gateway")
 Load = Callable[[], Awaitable[tuple[str, Sequence[PointLike]]]]
@@ -99,9 +100,7 @@ class Gateway:
         """Stop listening, commit what was taken, end."""
         for listener in self.listeners.values():
             await listener.stop()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
 
     async def _reload(self) -> None:
         self._known, rows = await self._load()

@@ -30,6 +30,7 @@ from zhenan.telemetry.log.follower import Message
 PROTOCOL: Final = "mqtt_json"
 QOS: Final = "Nmqtt-Pub"
 _PREFIX: Final = "$MQTT.msgs."
+_TURN_S: Final = 0.005
 log = structlog.get_logger("zhenan.gateway")
 
 
@@ -80,8 +81,15 @@ class MqttListener:
             messages = await self.queue.read(1.0)
             if not messages:
                 continue
-            taken = [done for message in messages if (done := self._queued(message)) is not None]
-            task = asyncio.create_task(self._acknowledge(taken[-1] if taken else None, messages[-1].seq))
+            last: asyncio.Future[None] | None = None
+            began = time.monotonic()
+            for message in messages:
+                last = self._queued(message) or last
+                if time.monotonic() - began > _TURN_S:  # let commits and other devices have their turn
+                    await asyncio.sleep(0)
+                    await self.intake.room()
+                    began = time.monotonic()
+            task = asyncio.create_task(self._acknowledge(last, messages[-1].seq))
             acknowledging.add(task)
             task.add_done_callback(acknowledging.discard)
 

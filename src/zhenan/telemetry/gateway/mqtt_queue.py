@@ -91,6 +91,8 @@ class MqttQueue:
                     found, self._found = self._found[:BATCH], self._found[BATCH:]
                     return found
             except PASSING as err:
+                if self.client.is_closed:
+                    raise
                 log.warning("mqtt.read_anew", why=str(err) or type(err).__name__)
                 await self._drop()
                 await asyncio.sleep(0.2)

@@ -88,6 +88,9 @@ class Listener:
             await connection.run()
         except (ConnectionError, asyncio.IncompleteReadError, TimeoutError):
             pass
+        except Exception:
+            self.counters.add("connections_failed", self.protocol)
+            log.exception("gateway.connection_failed", protocol=self.protocol, device=connection.identity[:_MAX_KEY])
         finally:
             self.open.discard(connection)
             if self.by_identity.get(connection.identity) is connection:
