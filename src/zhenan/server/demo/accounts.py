@@ -90,13 +90,18 @@ def password() -> str:
     return str(json.loads(file().read_text("utf-8"))["password"])
 
 
+def _new_password() -> str:
+    return "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
+
+
 def _let_in(names: Sequence[Account]) -> None:
-    fresh = "-".join("".join(secrets.choice(LETTERS) for _ in range(4)) for _ in range(3))
-    User.objects.filter(username__in=[a.username for a in names]).update(password=make_password(fresh))
+    # A build that was broken off after this leaves its file: the next one goes on with the same password.
+    word = password() if file().exists() else _new_password()
+    User.objects.filter(username__in=[a.username for a in names]).update(password=make_password(word))
     accounts = [{"username": a.username, "role": a.role, "about": a.about} for a in names]
-    write_private(file(), json.dumps({"password": fresh, "accounts": accounts}, ensure_ascii=False, indent=1))
+    write_private(file(), json.dumps({"password": word, "accounts": accounts}, ensure_ascii=False, indent=1))
     width = max(len(a.username) for a in names) + 2
-    lines = [f"Sign in with any of these accounts; the password of all is  {fresh}"]
+    lines = [f"Sign in with any of these accounts; the password of all is  {word}"]
     lines += [f"  {a.username:<{width}}{a.about}" for a in names]
     write_private(signin_file(), "\n".join(lines) + "\n")
 

@@ -42,7 +42,7 @@ def make(demo: Demo, people: Posted) -> tuple[int, list[Found]]:
     """Write the inspections; returns how many, and what they found, the oldest first."""
     visits = list(_visits(demo))
     share = min(INSPECTED_RATIO, AT_MOST / max(1, len(visits)))
-    chosen = [(v, c) for v, c in visits if demo.chance("inspect", v.contract_id, v.made_at.date()) < share]
+    chosen = [(v, c) for v, c in visits if demo.chance("inspect", *_words(v)) < share]
     failed_before: dict[int, set[str]] = {}
     found: list[Found] = []
     specs = {c.code: c.model_dump(mode="json") for _visit, c in chosen}
@@ -92,6 +92,11 @@ def _visits(demo: Demo) -> Iterator[tuple[Visit, Checklist]]:
             yield visit, checklist
 
 
+def _words(visit: Visit) -> tuple[object, ...]:
+    """What the draws about a visit depend on: the same at every build."""
+    return visit.contract.subject.key, visit.contract.level, visit.made_at.date()
+
+
 def _inspection(visit: Visit, checklist: Checklist, spec: dict[str, Any], people: Posted) -> Inspection:
     minutes = 15 + 2 * len(checklist.items)
     return Inspection(
@@ -115,7 +120,7 @@ def _inspection(visit: Visit, checklist: Checklist, spec: dict[str, Any], people
 def _answers(demo: Demo, visit: Visit, row: Inspection, checklist: Checklist, before: set[str]) -> list[Answer]:
     made = []
     for place, item in enumerate(checklist.items):
-        words = (visit.contract.subject.key, visit.contract.level, visit.made_at.date(), item.code)
+        words = (*_words(visit), item.code)
         value = _value(demo, item, f"{checklist.code}/{item.code}", before, *words)
         if value == "fail":
             before.add(f"{checklist.code}/{item.code}")

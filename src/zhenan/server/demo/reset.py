@@ -43,7 +43,7 @@ def wipe(demo: Demo) -> None:
     """Delete every demo row and whatever hangs on one; a failure leaves everything as it was."""
     found = list(links())
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("CREATE TEMP TABLE doomed (label text, pk text, PRIMARY KEY (label, pk)) ON COMMIT DROP")
+        cursor.execute("CREATE TEMP TABLE doomed (label text, pk text, PRIMARY KEY (label, pk))")
         _seed(cursor)
         while sum(_follow(cursor, link) for link in found if not link.optional) + _by_key(cursor):
             pass
@@ -52,6 +52,7 @@ def wipe(demo: Demo) -> None:
             if link.optional:
                 _empty(cursor, link)
         count = _delete(cursor)
+        cursor.execute("DROP TABLE doomed")
         cursor.execute("DROP TABLE IF EXISTS demo_city")
     for name in files:
         Evidence._meta.get_field("file").storage.delete(name)

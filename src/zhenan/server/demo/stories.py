@@ -29,7 +29,7 @@ FATES = {
     "unseen": 0.07,
     "graded": 0.05,
     "unplanned": 0.07,
-    "idle": 0.15,
+    "idle": 0.20,
     "rejected": 0.12,
     "extended": 0.08,
     "stopped": 0.05,
@@ -39,10 +39,11 @@ LISTED_RATIO = 0.4  # of major ones
 
 
 def split(demo: Demo, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
-    """(cases for the past, cases to be told): the newest are told, a few hundred at most."""
-    at_most = min(300, 30 + round(1000 * demo.scale))
+    """(cases for the past, cases to be told): some hundred at most of those of the last weeks are told."""
+    at_most = min(300, 10 + round(1500 * demo.scale))
     fresh = [c for c in cases if demo.now - c.found_at < timedelta(days=MAJOR_DAYS if c.major else GENERAL_DAYS)]
-    told = {id(case) for case in [*(c for c in fresh if c.fate), *reversed([c for c in fresh if not c.fate])][:at_most]}
+    fresh.sort(key=lambda c: (not c.fate, demo.chance("told", c.key)))
+    told = {id(case) for case in fresh[:at_most]}
     return [c for c in cases if id(c) not in told], [c for c in cases if id(c) in told]
 
 
