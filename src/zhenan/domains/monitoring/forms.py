@@ -11,6 +11,7 @@ from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.forms import PhotosField, PlacedForm
 from zhenan.kernel.people.models import User
+from zhenan.kernel.people.queries import with_posts
 from zhenan.packkit.registry import registry
 
 
@@ -21,7 +22,8 @@ class AssignForm(forms.Form):
         super().__init__(*args, **kwargs)
         field: Any = self.fields["person"]
         field.queryset = User.objects.filter(pk__in=[p.pk for p in people])
-        field.label_from_instance = lambda user: f"{user} · {user.main_post.role_label if user.main_post else ''}"
+        words = {p.pk: f"{p} · {p.main_post.role_label if p.main_post else ''}" for p in with_posts(people)}
+        field.label_from_instance = lambda user: words[user.pk]
 
 
 class ArriveForm(PlacedForm):

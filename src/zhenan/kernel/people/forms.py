@@ -14,6 +14,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.kernel.people.models import User
+from zhenan.kernel.people.queries import with_posts
 
 
 def matching(text: str) -> QuerySet[User]:
@@ -24,7 +25,7 @@ def matching(text: str) -> QuerySet[User]:
 
 def options(people: Any) -> SafeString:
     """The suggestions: the username is what is sent, name and post are what is read."""
-    return format_html_join("", '<option value="{}">{}</option>', ((p.username, _said(p)) for p in people))
+    return format_html_join("", '<option value="{}">{}</option>', ((p.username, _said(p)) for p in with_posts(people)))
 
 
 def _said(person: User) -> str:
