@@ -90,6 +90,26 @@ def build(personas: Personas) -> World:
     return world
 
 
+def grow(world: World, count: int) -> None:
+    """``count`` more of everything beside what is here, and as many more records about the subject that is here."""
+    p, at = world.personas, timezone.now() - timedelta(hours=1)
+    first, subject = Subject.objects.count(), world.here["subject"]
+    checklist = registry().checklists(subject.programme, subject_type=subject.type)[0]
+    for number in range(first, first + count):
+        place = Place(f"more{number}-mark")
+        organisation = p.organisation(f"more-{number}", "enterprise", p.here)
+        person = p.add(f"more_{number}", "grid_worker", organisation, p.grid)
+        _subject(place, number, "catering_gas.caterer", p.grid, organisation)
+        _monitoring(place, number, at)
+        _work(place, person, at)
+        _told(place, person, at)
+        again = Place(f"again{number}-mark", {"subject": subject})
+        _monitoring(again, 5000 + number, at)
+        report_hazard(subject=subject, source="inspection", title=f"{again.mark} hazard", by=None, at=at)
+        start(subject=subject, checklist=checklist.code, by=p["grid_worker"], at=at)
+        tell([p["city_officer"]], key=again.mark, kind="test", title=again.mark, at=at)
+
+
 def _subject(place: Place, number: int, kind: str, division: Any, organisation: Organisation) -> None:
     attributes = {"gas_kind": "natural"} if kind == "catering_gas.caterer" else {"place_kind": "small_shop"}
     place.objects["subject"] = Subject.objects.create(
@@ -114,7 +134,7 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     point, rule = next((point, found[0]) for point, found in rules.items() if found)
     onset = int(at.timestamp() * 1000)
     record_transitions([Transition(str(point.pk), rule.code, "raise", onset, onset, 30.0, rule.level)], at=at)
-    place.objects |= {"device": device, "point": point, "alarm": Alarm.objects.get(subject=subject)}
+    place.objects |= {"device": device, "point": point, "alarm": Alarm.objects.get(point=point)}
     place.objects["frame"] = QuarantinedFrame.objects.create(
         sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
         received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
