@@ -5,8 +5,15 @@ The public data sets are looked for in the folder named by ZHENAN_SHARED, else i
 
 from __future__ import annotations
 
+import functools
+import json
+import operator
 import os
-from datetime import date
+import re
+import subprocess
+import sys
+import time
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -15,14 +22,18 @@ from django.db.models import F
 
 from zhenan.domains.checks.models import Inspection
 from zhenan.domains.hazards.models import Finding, Hazard, Round
+from zhenan.domains.monitoring.models import Alarm
 from zhenan.kernel.events.services import timeline_of
 from zhenan.packkit.loader import load_pack
 from zhenan.packkit.registry import DEFAULT_DIR, invalidate
-from zhenan.server import replay
+from zhenan.server import config, replay
 from zhenan.server.replay.inspections import take_in
 from zhenan.server.replay.inspections.items import Items
 from zhenan.server.replay.inspections.lives import is_mark, lives_of
 from zhenan.server.replay.inspections.records import BadRecords, read
+from zhenan.server.replay.series import running
+from zhenan.server.replay.series.sets import nab_set_points, read_gas, read_nab
+from zhenan.telemetry.codecs import gb26875, hj212
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ZHENAN_SHARED") or ROOT.parent / "shared")
@@ -225,3 +236,175 @@ def test_the_public_records_of_two_hundred_facilities(example_packs, capsys):
     assert not Hazard.objects.filter(closed_at__lt=F("found_at")).exists()
     spot = [one for one in lines if one.corrected and not is_mark(one)]
     assert 0 < Hazard.objects.filter(fixed_on_the_spot=True).count() <= len(spot)
+
+
+# series and frames, through real processes
+
+
+class Processes:
+    """Gateway and judge as processes of their own, on this test's engines."""
+
+    def __init__(self) -> None:
+        for name in ("gateway", "judge"):  # of an earlier test's processes
+            (config.data_dir() / "run" / f"{name}.health.json").unlink(missing_ok=True)
+        self.started = [self._start(*GATEWAY), self._start("judge")]
+
+    def _start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        argv = [sys.executable, "-m", "zhenan.server.cli", *arguments]
+        log = (config.data_dir() / f"{arguments[0]}.log").open("wb")
+        return subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def wait(self) -> None:
+        deadline = time.monotonic() + 60
+        while not all(running.Health.of(name).fresh for name in ("gateway", "judge")):
+            assert time.monotonic() < deadline, "the processes did not come up"
+            assert all(process.poll() is None for process in self.started)
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        for process in self.started:
+            process.terminate()
+        for process in self.started:
+            process.wait(20)
+
+
+GATEWAY = ("gateway", "--host", "127.0.0.1", *(f"--{p}-port=0" for p in ("gb26875", "jt808", "hj212")))
+
+
+@pytest.fixture
+def live(transactional_db, city, example_packs, nats_url):
+    processes = Processes()
+    try:
+        processes.wait()
+        yield processes
+    finally:
+        processes.stop()
+
+
+@pytest.fixture
+def smoke_file(tmp_path):
+    """A smoke head's 400 seconds; the label and the eCO2 go up at second 200."""
+    rows = [f"{i},20.0,50.0,{600 if i >= 200 else 400},{int(i >= 200)}" for i in range(400)]
+    path = tmp_path / "lab.csv"
+    path.write_text("row,temperature_c,humidity_pct,eco2_ppm,fire_alarm\n" + "\n".join(rows) + "\n", "utf-8")
+    return path
+
+
+def test_a_series_goes_over_mqtt_to_alarms_beside_its_labels(live, smoke_file, capsys):
+    asked = ["series", "--set", "smoke", "--file", str(smoke_file), "--start", "2026-03-01T08:00:00+08:00"]
+    assert replay.main(asked) == 0
+    raised = Alarm.objects.get()
+    assert (raised.rule, raised.raised_at - raised.onset) == ("real_series.eco2_high", timedelta(seconds=10))
+    assert raised.onset == datetime(2026, 3, 1, 0, 3, 20, tzinfo=UTC)
+    said = capsys.readouterr().out
+    assert "400 rows, 1,200 readings in 1 messages" in said
+    assert re.search(r"eco2_high +190 +190 +0 +100\.0 % +95\.0 %", said)
+    assert re.search(r" hit +1 +10 s ", said)
+    assert re.search(r"false alarms: 0 in 0\.00 days", said)
+
+    assert replay.main(asked) == 0  # the same readings again are late: nothing is judged twice
+    assert Alarm.objects.count() == 1
+    assert "judged 0, late" in capsys.readouterr().out
+
+
+def vectors(folder, *, wrong=False):
+    """A good and a broken frame of each protocol, made here."""
+    device = gb26875.send(
+        "0000000000a1",
+        "000000000001",
+        7,
+        24,
+        [{"op": 1, "operator": 1, "time": "2024-01-01T08:00:00"}],
+        1_704_067_200_000,
+    )
+    heartbeat = bytes.fromhex("7e000200000138001380000001")
+    heartbeat += bytes([functools.reduce(operator.xor, heartbeat[1:])]) + b"\x7e"
+    upload = hj212.encode("QN=20240101080000001;ST=31;CN=2011;PW=123456;MN=A1;Flag=5;CP=&&DataTime=20240101080000&&")
+    whole = {
+        "gb26875": (device, {"cmd": 2}),
+        "jt808": (heartbeat, {"msg_id": "0x0002"}),
+        "hj212": (upload, {"fields": {"CN": "2011", "Flag": "5"}}),
+    }
+    for protocol, (frame, expect) in whole.items():
+        broken = bytearray(frame)
+        broken[-6 if protocol == "hj212" else -3] ^= 1
+        lines = [
+            {"hex": frame.hex(), "expect": {"ok": True, **expect}},
+            {"hex": bytes(broken).hex(), "expect": {"ok": wrong, "error": "checksum", **expect}},
+            {"hex": frame.hex(), "expect": {"ok": True, **expect}},
+            {"hex": "00", "level": "body", "expect": {"ok": True}},
+        ]
+        (folder / f"{protocol}.jsonl").write_text("\n".join(map(json.dumps, lines)) + "\n", "utf-8")
+    return folder
+
+
+def test_recorded_frames_reach_the_gateway_whole_and_in_pieces(live, tmp_path, capsys):
+    assert replay.main(["frames", "--vectors", str(vectors(tmp_path))]) == 0
+    said = capsys.readouterr().out
+    for protocol in ("gb26875", "jt808", "hj212"):
+        assert re.search(rf"{protocol} +3 +1 +2 +1 +2 +2 +4 +2 +\d+ +yes", said), said
+    assert "all as expected" in said
+
+    # a frame that the gateway judges otherwise than expected is named
+    assert replay.main(["frames", "--vectors", str(vectors(tmp_path, wrong=True))]) == 1
+    said = capsys.readouterr().out
+    assert "DISAGREES gb26875: 3 good frames sent twice, but the gateway took 4" in said
+    assert "a good frame that demands an answer got none" in said
+
+
+def test_the_public_temperature_series_and_the_recorded_messages(live, capsys):
+    series, messages = public("data", "telemetry", "nab", "ambient_temperature_system_failure.csv"), public("vectors")
+    assert replay.main(["series", "--set", "nab", "--file", str(series)]) == 0
+    said = capsys.readouterr().out
+    assert "readings 7,267, judged 7,267, late 0" in said
+    assert said.count(" hit ") == 2
+    assert "raised as silence: 9, missed: 0" in said
+    assert replay.main(["frames", "--vectors", str(messages)]) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "fault"),
+    [
+        (["--set", "smoke", "--file", "nowhere.csv"], "cannot read nowhere.csv"),
+        (["--set", "nab", "--file", "SMOKE"], "no column timestamp, value"),
+        (["--set", "smoke", "--file", "SMOKE", "--speed", "-1"], "--speed: came '-1'"),
+        (["--set", "smoke", "--file", "SMOKE", "--start", "noon"], "--start: came 'noon'"),
+    ],
+)
+def test_a_series_that_cannot_be_replayed_is_refused_in_words(
+    example_packs, city, smoke_file, capsys, arguments, fault
+):
+    assert replay.main(["series", *(str(smoke_file) if a == "SMOKE" else a for a in arguments)]) == 2
+    assert fault in capsys.readouterr().err
+
+
+def test_a_series_without_running_processes_says_what_is_missing(example_packs, city, smoke_file, capsys, monkeypatch):
+    monkeypatch.setenv("ZHENAN_DATA", str(smoke_file.parent))
+    assert replay.main(["series", "--set", "smoke", "--file", str(smoke_file)]) == 2
+    assert "no gateway is running on" in capsys.readouterr().err
+
+
+def test_set_points_come_from_the_first_part_of_the_series_alone(tmp_path):
+    path = tmp_path / "room.csv"
+    values = [68.0, 70.0, 72.0, 70.0, 200.0, 300.0]  # in the first four: mean 70 °F, deviation √2 °F
+    path.write_text(
+        "timestamp,value\n" + "\n".join(f"2024-01-01 0{i}:00:00,{v}" for i, v in enumerate(values)), "utf-8"
+    )
+    points = nab_set_points(read_nab(path, None), 4)
+    assert points == {"room_band": {"low": round((70 - 32) / 1.8 - 4 * 2**0.5 / 1.8, 1),
+                                    "high": round((70 - 32) / 1.8 + 4 * 2**0.5 / 1.8, 1)}}  # fmt: skip
+
+
+def test_rows_whose_time_does_not_rise_are_left_out_and_counted(tmp_path):
+    path = tmp_path / "meter.csv"
+    path.write_text(
+        "CreateDate,BTotal,BFlow,T,Pa,Alarm\n"
+        "2021-01-01 08:00:00,1,0,5,420,\n2021-01-01 08:00:00,2,0,5,420,\n2021-01-01 07:00:00,3,0,5,420,\n"
+        "2021-01-01 09:00:00,4,,5,420,0400\n",
+        "utf-8",
+    )
+    series = read_gas(path, None)
+    assert (len(series), series.skipped) == (2, 2)
+    assert series.ts[0] == 1_609_459_200_000  # 08:00 in China is midnight UTC
+    assert series.values["total"].tolist() == [1.0, 4.0]
+    assert list(series.labelled) == [False, True]
