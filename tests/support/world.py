@@ -1,7 +1,7 @@
 """One of everything, three times: here, elsewhere, and of another programme; each with a name of its own.
 
 ``build(personas)`` makes it through the services. Every text that a place's objects carry holds the place's mark
-(``here-mark`` …), so that a page that shows something of a place can be known by its body.
+(``alpha-mark`` …), so that a page that shows something of a place can be known by its body.
 """
 
 from __future__ import annotations
@@ -38,6 +38,9 @@ from zhenan.kernel.people.models import Organisation, User
 from zhenan.packkit.registry import registry
 from zhenan.packkit.sync import sync_packs
 from zhenan.telemetry.judge.results import Transition
+
+
+MARKS = {"here": "alpha-mark", "elsewhere": "beta-mark", "fire": "gamma-mark"}  # none is part of another
 
 
 @dataclass
@@ -78,7 +81,7 @@ def build(personas: Personas) -> World:
     }  # fmt: skip
     world = World(p, {})
     for number, (name, (kind, division, organisation, person)) in enumerate(plans.items()):
-        place = world.places[name] = Place(f"{name}-mark")
+        place = world.places[name] = Place(MARKS[name])
         _subject(place, number, kind, division, organisation)
         _monitoring(place, number, at)
         _work(place, person, at)
