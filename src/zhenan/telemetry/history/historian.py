@@ -64,6 +64,7 @@ class Historian:
         self._dedupe = self._remembered()
         self._waiting = _Waiting()
         self._tidied = time.monotonic()
+        self._untended = 0  # commits since the files were last looked at
         self._sorted: set[date] = set()
 
     def _remembered(self) -> Dedupe:
@@ -131,6 +132,7 @@ class Historian:
         await asyncio.to_thread(self._write, waiting, state)
         self.committed = seq
         self.counts.commits += 1
+        self._untended += 1
         self.counts.written += waiting.readings
 
     def _write(self, waiting: _Waiting, state: _State) -> None:
@@ -140,8 +142,8 @@ class Historian:
 
     async def tend(self, now: datetime) -> None:
         """Keep the table in few and sorted files. Between commits."""
-        if self.counts.commits % MANY_FILES == MANY_FILES - 1:
-            self.counts.commits += 1
+        if self._untended >= MANY_FILES:
+            self._untended = 0
             await asyncio.to_thread(self._compact, now)
         if time.monotonic() - self._tidied > 3600:
             self._tidied = time.monotonic()
