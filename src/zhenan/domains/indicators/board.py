@@ -9,9 +9,8 @@ from django.utils import timezone
 from django.utils.translation import get_language
 from django.utils.translation import gettext as _
 
-from zhenan.domains.indicators.queries import Question, all_figures, indicators
+from zhenan.domains.indicators.queries import Question, all_figures, indicators, unit_word
 from zhenan.kernel.people.models import User
-from zhenan.packkit.registry import registry
 
 
 def headlines(user: User) -> list[dict[str, Any]]:
@@ -26,7 +25,7 @@ def headlines(user: User) -> list[dict[str, Any]]:
             {
                 "label": one.name.label(language),
                 "value": None if figure.value is None else round(figure.value, 1),
-                "unit": "" if one.unit == "count" else registry().label(one.unit, language, kind="units"),
+                "unit": unit_word(one, language),
                 "url": reverse("indicators:detail", args=[one.code]),
                 "note": _("target not reached") if figure.met is False else "",
             }

@@ -155,3 +155,10 @@ def all_figures(asked: Question, *, only: Sequence[Indicator] | None = None) -> 
 
 def _city_path() -> str:
     return str(Division.objects.filter(level="city").values_list("path", flat=True).first() or "")
+
+
+def unit_word(indicator: Indicator, language: str) -> str:
+    """What stands behind the figure: nothing for a count, the sign % for per cent, else the unit's word."""
+    if indicator.unit in ("count", "%"):
+        return "" if indicator.unit == "count" else "%"
+    return registry().label(indicator.unit, language, kind="units")

@@ -85,16 +85,12 @@ def shown(figure: queries.Figure, request: HttpRequest) -> dict[str, Any]:
         "name": indicator.name.label(request.LANGUAGE_CODE),
         "definition": indicator.definition.label(request.LANGUAGE_CODE),
         "value": None if figure.value is None else round(figure.value, 2),
-        "unit": unit_word(indicator, request),
+        "unit": queries.unit_word(indicator, request.LANGUAGE_CODE),
         "met": figure.met,
         "target": target_word(indicator),
         "records": figure.records,
         "ratio": isinstance(indicator.measure, Ratio),
     }
-
-
-def unit_word(indicator: Indicator, request: HttpRequest) -> str:
-    return "" if indicator.unit == "count" else registry().label(indicator.unit, request.LANGUAGE_CODE, kind="units")
 
 
 def target_word(indicator: Indicator) -> str:

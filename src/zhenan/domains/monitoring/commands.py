@@ -53,9 +53,10 @@ def mark_sent(ids: Iterable[int], *, at: datetime) -> None:
                 record("device.command", targets=targets, actor=None, at=at, data={"command": label}, **subject.place)
 
 
-def command_word(row: DeviceCommand) -> str:
+def command_word(row: DeviceCommand, language: str = "zh-hans") -> str:
+    """The command's name as its device's model gives it."""
     model = registry().device_model(row.device.model)
-    return next((c.name.label("zh-hans") for c in model.commands if c.code == row.command), row.command)
+    return next((c.name.label(language) for c in model.commands if c.code == row.command), row.command)
 
 
 def confirm(points: Iterable[int]) -> int:

@@ -72,7 +72,7 @@ def _kinds() -> None:
         ("alarm.closed", _("Alarm closed"), "circle-check"),
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
-        ("device.command", _("Device told: {command}"), "remote"),
+        ("device.command", _("Device told: {command}"), "device-remote"),
     ):
         kinds.register(code, text, icon=icon)
 

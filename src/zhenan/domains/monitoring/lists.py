@@ -42,6 +42,8 @@ def rule_name(alarm: Alarm) -> str:
 def reading(alarm: Alarm) -> str:
     """Measure, value and unit at the raise: 可燃气体浓度 22 %LEL."""
     measure = registry().label(alarm.measure, kind="measures")
+    if alarm.point.unit in ("", "state"):
+        return measure  # a state that stands: its number says nothing to a reader
     return f"{measure} {'' if alarm.value is None else f'{alarm.value:g}'} {alarm.point.unit}".strip()
 
 

@@ -34,6 +34,8 @@ def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
         if alarm.cleared_at:
             times.append({"at": _ms(alarm.cleared_at), "label": _("cleared"), "colour": "#2fb344"})
     return {
+        "since": _ms(since),
+        "until": _ms(until),
         "name": registry().label(point.measure, kind="measures"),
         "unit": point.unit,
         "stepped": point.bit is not None,

@@ -74,7 +74,7 @@ class Simulator:
             until = now_ms()
             if self.asked.incidents and until >= incident_at:
                 incident_at = until + round(3_600_000 / self.asked.incidents)
-                begun = fleet.begin_incident(until)
+                begun = await self.process.database(fleet.begin_incident, until)
                 if begun:
                     self.counts["incidents"] += 1
                     log.info("simulator.incident", rule=begun[0], device=begun[1])

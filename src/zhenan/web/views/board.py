@@ -12,6 +12,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from zhenan.domains.register.queries import summaries
 from zhenan.kernel import slots
 from zhenan.kernel.access.guards import AuthedRequest, needs
 from zhenan.kernel.events import kinds
@@ -32,10 +33,17 @@ def _tiles(user: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _feed(user: Any) -> list[Event]:
-    """The newest events within the user's hearing, of topics that the user may know."""
+def _feed(user: Any) -> list[dict[str, Any]]:
+    """The newest events within the user's hearing, of topics that the user may know, with the subject each is about."""
     events = list(events_heard(user).select_related("actor").order_by("-at", "-id")[: FEED_ROWS * 3])
-    return [e for e in events if hears_topic(user, kinds.topic(e.kind))][:FEED_ROWS]
+    events = [e for e in events if hears_topic(user, kinds.topic(e.kind))][:FEED_ROWS]
+    subjects = {e.pk: _subject_of(e) for e in events}
+    known = summaries(pk for pk in subjects.values() if pk is not None)
+    return [{"event": e, "subject": known.get(subjects[e.pk] or 0)} for e in events]
+
+
+def _subject_of(event: Event) -> int | None:
+    return next((int(t.partition(":")[2]) for t in event.targets if t.startswith("register.subject:")), None)
 
 
 @needs("")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from django import template
 from django.utils.safestring import SafeString
+from django.utils.translation import get_language
 
+from zhenan.domains.monitoring.commands import command_word
 from zhenan.domains.monitoring.lists import STATE_COLOURS
 from zhenan.domains.monitoring.lists import rule_name as name_of
-from zhenan.domains.monitoring.models import Alarm, Point
+from zhenan.domains.monitoring.models import Alarm, DeviceCommand, Point
 from zhenan.packkit.registry import registry
 
 register = template.Library()
@@ -22,6 +24,12 @@ def alarm_state(alarm: Alarm) -> dict[str, str]:
 @register.simple_tag
 def rule_name(alarm: Alarm) -> str:
     return name_of(alarm)
+
+
+@register.simple_tag
+def command_name(command: DeviceCommand) -> str:
+    """The command in the reader's language."""
+    return command_word(command, get_language() or "zh-hans")
 
 
 @register.simple_tag

@@ -16,6 +16,13 @@
     }
     return marks;
   }
+  // The set-points are always in sight: a reading is read against them.
+  function span(data) {
+    const values = data.points.map((p) => p[1]).concat((data.set_points || []).map((s) => s.value)).filter((v) => v !== null);
+    if (!values.length) return {};
+    const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 1) * 0.08;
+    return { min: low >= 0 && low < high * 0.3 ? 0 : low - room, max: high + room };
+  }
   function options(data) {
     return {
       animation: false,
@@ -23,8 +30,8 @@
       grid: { left: 56, right: 24, top: 32, bottom: 56 },
       tooltip: { trigger: "axis", valueFormatter: (v) => (v === null || v === undefined ? "–" : `${v} ${data.unit}`) },
       dataZoom: [{ type: "inside" }, { type: "slider", height: 18, bottom: 8 }],
-      xAxis: { type: "time" },
-      yAxis: { type: "value", scale: true, name: data.unit, nameTextStyle: { align: "left" } },
+      xAxis: { type: "time", min: data.since, max: data.until },
+      yAxis: { type: "value", scale: true, name: data.unit, nameTextStyle: { align: "left" }, ...span(data) },
       series: [{
         type: "line", name: data.name, data: data.points, showSymbol: data.points.length < 120, symbolSize: 4,
         connectNulls: false, step: data.stepped ? "end" : false,
