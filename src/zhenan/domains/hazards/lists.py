@@ -9,6 +9,7 @@ from django import forms
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.translation import get_language
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.hazards import services
@@ -54,8 +55,8 @@ def programmes(request: HttpRequest) -> Iterable[tuple[str, Any]]:
 
 
 def sources(request: HttpRequest) -> Iterable[tuple[str, Any]]:
-    words = vocabulary().hazard_sources
-    return [(code, registry().label(code, kind="hazard_sources")) for code in words]
+    language = get_language() or "zh-hans"
+    return [(code, word.label(language)) for code, word in vocabulary().hazard_sources.items()]
 
 
 class GradeForm(forms.Form):
