@@ -123,11 +123,11 @@ def main() -> None:
     folder = SRC / sys.argv[1] if len(sys.argv) > 1 else SRC
     quote = lambda text: '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'  # noqa: E731
     for m in missing(folder):
-        print(f"#: {m.where}")  # noqa: T201
+        print(f"#: {m.where}")
         if m.context:
-            print(f"msgctxt {quote(m.context)}")  # noqa: T201
-        print(f"msgid {quote(m.singular)}")  # noqa: T201
-        print(f'msgid_plural {quote(m.plural)}\nmsgstr[0] ""\n' if m.plural else 'msgstr ""\n')  # noqa: T201
+            print(f"msgctxt {quote(m.context)}")
+        print(f"msgid {quote(m.singular)}")
+        print(f'msgid_plural {quote(m.plural)}\nmsgstr[0] ""\n' if m.plural else 'msgstr ""\n')
 
 
 if __name__ == "__main__":

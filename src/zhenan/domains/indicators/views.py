@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
@@ -18,7 +18,7 @@ from zhenan.domains.indicators import queries
 from zhenan.domains.indicators.compile import indicator_of, url_of
 from zhenan.domains.indicators.entities import ENTITIES
 from zhenan.kernel.access import AuthedRequest, needs, scope_of
-from zhenan.kernel.lists import Column, ListPage
+from zhenan.kernel.lists import ChoiceFilter, Column, ListPage, TextFilter
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema_indicators import Indicator, Ratio
@@ -136,8 +136,28 @@ def detail(request: AuthedRequest, code: str) -> HttpResponse:
     return render(request, "indicators/detail.html", context)
 
 
+class Carried(TextFilter):
+    """A part of the question in the address: kept while one searches and sorts, and open to be changed."""
+
+    def condition(self, raw: dict[str, str], request: HttpRequest) -> None:
+        return None
+
+
 class RecordList(ListPage):
     """The records behind a figure: a list like any other, with its search, sorting and export."""
+
+    filters = (
+        Carried(name="division", label=gettext_lazy("Division")),
+        Carried(name="as_of", label=gettext_lazy("As of")),
+        Carried(name="since", label=gettext_lazy("Period from")),
+        Carried(name="until", label=gettext_lazy("to")),
+        ChoiceFilter(
+            name="part",
+            label=gettext_lazy("Records"),
+            choices=[("numerator", gettext_lazy("those that count for it"))],
+            where=lambda value: Q(),
+        ),
+    )
 
     capability = "indicator.view"
     indicator: Indicator
@@ -148,7 +168,8 @@ class RecordList(ListPage):
     )
 
     def get_queryset(self) -> QuerySet[Any]:
-        asked, _problems = question(self.request)  # type: ignore[arg-type]
+        asked, problems = question(self.request)  # type: ignore[arg-type]
+        self.problems += [problem for problem in problems if problem not in self.problems]
         return queries.records(self.indicator, asked, numerator=self.request.GET.get("part") == "numerator")
 
     def row_url(self, row: Any) -> str:
@@ -199,7 +220,7 @@ def records(request: HttpRequest, code: str) -> HttpResponseBase:
     """The records behind a figure."""
     indicator = _indicator(code)
     what = indicator.what
-    page = type(
+    page: Any = type(
         "Records",
         (RecordList,),
         {

@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max
+from django.db.models import Count, Max, QuerySet
 
 from zhenan.domains.monitoring.errors import DeviceTaken, WrongModel
 from zhenan.domains.monitoring.models import Device, Point, QuarantinedFrame
@@ -118,13 +118,14 @@ def retire_device(device_id: int, *, by: User | None, at: datetime) -> Device:
 
 def unknown_devices() -> list[dict[str, Any]]:
     """Devices that report but are not registered: protocol, key, frames kept, newest frame's time; the newest first."""
-    return list(
+    rows: QuerySet[Any, dict[str, Any]] = (
         QuarantinedFrame.objects.filter(reason="unknown_device")
         .exclude(device_key="")
         .values("protocol", "device_key")
         .annotate(frames=Count("pk"), last=Max("received_at"))
         .order_by("-last")
     )
+    return list(rows)
 
 
 def channels_seen(protocol: str, key: str, *, limit: int = 50) -> list[str]:

@@ -157,8 +157,8 @@ def _commands(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[int]:
     made = []
     for act in rule.act if rule else ():
         model = registry().device_model(act.model)
-        command = next((c for c in model.commands if c.code == act.command), None)
-        for device in Device.objects.active().filter(subject=alarm.subject, model=act.model) if command else ():
+        command = next(c for c in model.commands if c.code == act.command)  # the pack's check saw to it
+        for device in Device.objects.active().filter(subject=alarm.subject, model=act.model):
             row, fresh = DeviceCommand.objects.get_or_create(
                 alarm=alarm, device=device, command=act.command,
                 defaults={"payload": dict(command.payload), "asked_at": at},

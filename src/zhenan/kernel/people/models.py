@@ -47,10 +47,10 @@ class User(AbstractUser):
 
     first_name = None  # type: ignore[assignment]
     last_name = None  # type: ignore[assignment]
+    objects = UserManager()  # type: ignore[misc]
     name = models.CharField(_("name"), max_length=100)
     phone = models.CharField(_("phone"), max_length=40, blank=True)
     language = models.CharField(_("language"), max_length=10, default="zh-hans")
-    objects = UserManager()
 
     class Meta:
         ordering = ["username"]

@@ -70,9 +70,13 @@ def test_each_reads_it_in_their_language(personas):
 
 
 def test_nothing_is_told_when_the_change_rolls_back(personas):
-    with pytest.raises(RuntimeError), transaction.atomic():
-        told([personas["grid_worker"]])
-        raise RuntimeError
+    def change():
+        with transaction.atomic():
+            told([personas["grid_worker"]])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        change()
     assert not Notice.objects.exists()
 
 
