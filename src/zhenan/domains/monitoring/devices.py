@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, QuerySet
+from django.db.models import Count, Max
 
 from zhenan.domains.monitoring.errors import DeviceTaken, WrongModel
 from zhenan.domains.monitoring.models import Device, Point, QuarantinedFrame
@@ -118,7 +118,7 @@ def retire_device(device_id: int, *, by: User | None, at: datetime) -> Device:
 
 def unknown_devices() -> list[dict[str, Any]]:
     """Devices that report but are not registered: protocol, key, frames kept, newest frame's time; the newest first."""
-    rows: QuerySet[Any, dict[str, Any]] = (
+    rows: Any = (
         QuarantinedFrame.objects.filter(reason="unknown_device")
         .exclude(device_key="")
         .values("protocol", "device_key")
