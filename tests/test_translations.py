@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.support import translations
 
 ROOMS = sorted({m.where.split("/")[0] for m in translations.messages()})

@@ -21,6 +21,7 @@ from zhenan.packkit.schema_indicators import Indicator
 from zhenan.packkit.vocabulary import Vocabulary, Word, vocabulary
 
 CHECK_S = 2.0
+FILES = "files"  # the stamp of a registry read from the files alone
 DEFAULT_DIR = Path(__file__).resolve().parents[1] / "packs"
 
 
@@ -156,7 +157,7 @@ def _language() -> str:
         return "zh-hans"
 
 
-def from_packs(packs: Iterable[LoadedPack], stamp: str = "files") -> Registry:
+def from_packs(packs: Iterable[LoadedPack], stamp: str = FILES) -> Registry:
     """A registry of loaded packs, without a database and without overrides."""
     packs = list(packs)
     objects: dict[str, dict[str, Any]] = {}
@@ -200,6 +201,8 @@ def registry() -> Registry:
         now = time.monotonic()
         if _current is None or _in_doubt or now - _checked_at > CHECK_S:
             stamp = _database_stamp()
+            if stamp == "":  # nothing was ever synced: what the files say stands
+                stamp = FILES
             if _current is None or (stamp is not None and stamp != _current.stamp):
                 _current = _load(stamp)
             _checked_at = now
@@ -230,7 +233,7 @@ def changed_in_transaction() -> None:
 
 
 def _load(stamp: str | None) -> Registry:
-    if stamp:
+    if stamp and stamp != FILES:
         from zhenan.packkit.sync import read_registry
 
         return read_registry(stamp)

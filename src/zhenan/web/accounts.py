@@ -1,7 +1,5 @@
 """Sign-in as allauth does it, without self-registration: accounts are made by administrators."""
 
-# ruff: noqa: ARG002  (signatures of the package)
-
 from __future__ import annotations
 
 from typing import Any

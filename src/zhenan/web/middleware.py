@@ -1,7 +1,5 @@
 """What every page's answer carries: the language chosen, the content policy, messages for partial pages."""
 
-# ruff: noqa: ARG002  (signatures of Django)
-
 from __future__ import annotations
 
 import json

@@ -53,7 +53,7 @@ class AttributeFilter(ChoiceFilter):
 class NumberFilter(Filter):
     """A number or a span of an attribute: 50, >=50, 10..50."""
 
-    def condition(self, raw: dict[str, str], request: HttpRequest) -> Q | None:  # noqa: ARG002 - as filters are
+    def condition(self, raw: dict[str, str], request: HttpRequest) -> Q | None:
         text, path = raw[self.name], f"attributes__{self.path}"
         if found := RANGE.fullmatch(text):
             low, high = found.groups()

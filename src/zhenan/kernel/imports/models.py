@@ -22,7 +22,7 @@ def stored_name(run: ImportRun, _name: str) -> str:
 
 
 class ImportRunQuerySet(models.QuerySet["ImportRun"]):
-    def visible_to(self, user: User | AnonymousUser, capability: str = "") -> Self:  # noqa: ARG002 - as in scopes
+    def visible_to(self, user: User | AnonymousUser, capability: str = "") -> Self:
         """One's own imports; all of them for those who see the state of the system."""
         if not isinstance(user, User) or not user.is_active:
             return self.none()

@@ -1,7 +1,5 @@
 """Filters of a list page. A value that cannot be read gives a message beside its filter and filters nothing."""
 
-# ruff: noqa: ARG002  (each filter has the same methods)
-
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable

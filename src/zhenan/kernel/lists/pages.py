@@ -1,7 +1,5 @@
 """The view behind every list page."""
 
-# ruff: noqa: ARG002  (Django calls views with what the address holds)
-
 from __future__ import annotations
 
 from collections.abc import Sequence
