@@ -20,7 +20,7 @@ from zhenan.server.demo.copying import copy_in
 from zhenan.server.demo.plan import CHUNK, HISTORY_DAYS, SOURCE, Demo, chunks, tell_all
 
 INSPECTED_RATIO = 0.4  # of visits that call for a checklist
-AT_MOST = 6_000  # inspections: each carries its checklist as it stood
+AT_MOST = 4_000  # inspections: each carries its checklist as it stood
 FAIL_RATIO = 0.012  # of items; a major one fails less often
 MAJOR_FACTOR = 0.4
 AGAIN_RATIO = 0.25  # an item that failed at this subject before

@@ -40,7 +40,7 @@ LISTED_RATIO = 0.4  # of major ones
 
 def split(demo: Demo, cases: Sequence[Case]) -> tuple[list[Case], list[Case]]:
     """(cases for the past, cases to be told): some hundred at most of those of the last weeks are told."""
-    at_most = min(300, 10 + round(1500 * demo.scale))
+    at_most = min(200, 10 + round(1500 * demo.scale))
     fresh = [c for c in cases if demo.now - c.found_at < timedelta(days=MAJOR_DAYS if c.major else GENERAL_DAYS)]
     fresh.sort(key=lambda c: (not c.fate, demo.chance("told", c.key)))
     told = {id(case) for case in fresh[:at_most]}
