@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q
-from django.db.models.functions import Lower, Upper
+from django.db.models import F, Q
 from django.http import Http404, HttpRequest, HttpResponseBase
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -82,7 +81,7 @@ class ContractList(ListPage):
     live_topic = "duty"
 
     def get_queryset(self) -> Any:
-        return super().get_queryset().annotate(begins=Lower("period"), ends=Upper("period"))
+        return super().get_queryset().annotate(begins=F("period__startswith"), ends=F("period__endswith"))
 
 
 class GapList(ListPage):
