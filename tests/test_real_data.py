@@ -24,7 +24,8 @@ from zhenan.domains.checks.models import Inspection
 from zhenan.domains.hazards.models import Finding, Hazard, Round
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.kernel.events.services import timeline_of
-from zhenan.packkit.loader import load_pack
+from zhenan.packkit.contract import contract_faults
+from zhenan.packkit.loader import discover, load_pack
 from zhenan.packkit.registry import DEFAULT_DIR, invalidate
 from zhenan.server import config, replay
 from zhenan.server.replay.inspections import take_in
@@ -82,6 +83,11 @@ def folder(tmp_path):
     for name, text in (("facilities", FACILITIES), ("inspections", INSPECTIONS), ("violations", VIOLATIONS)):
         (tmp_path / f"sanmateo_{name}.csv").write_text(text, "utf-8")
     return tmp_path
+
+
+@pytest.mark.parametrize("name", [folder.name for folder in discover([EXAMPLES])])
+def test_an_example_pack_meets_the_contract(name):
+    assert contract_faults(EXAMPLES / name, {}) == []
 
 
 def public(*parts: str) -> Path:

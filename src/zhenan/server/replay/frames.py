@@ -250,7 +250,10 @@ class Pass:
             "taken": taken, "refused": sum(reasons.values()), "unknown": after.get(UNKNOWN) - before.get(UNKNOWN),
         }  # fmt: skip
         good = sum(vector.ok for vector in self.vectors)
-        if taken != 2 * good:
+        alone = not before.get("open_connections") and not after.get("open_connections")
+        if not alone:
+            say(f"{self.protocol}: other devices are connected; the gateway's counts hold their frames too")
+        if taken < 2 * good or (alone and taken != 2 * good):
             self._differ(f"{good} good frames sent twice, but the gateway took {taken}")
         runs = stretches(self.vectors)
         if sum(reasons.values()) < 2 * runs:
