@@ -14,6 +14,8 @@ def rooms() -> list[URLPattern | URLResolver]:
     return [path(prefix, include(module)) for prefix, module in sorted(at, key=lambda pair: pair[0] == "")]
 
 
+handler404 = "zhenan.server.api.not_found"
+
 urlpatterns = [
     path("healthz", health.healthz, name="healthz"),
     path("metrics", metrics.page, name="metrics"),
