@@ -238,6 +238,8 @@ def test_history_holds_every_kind_of_case(city):
     assert Hazard.objects.overdue(city.now).exists()
     assert Hazard.objects.filter(repeat=True).exists()
     assert not Hazard.objects.filter(severity="major", closed_at__isnull=False, contingency="").exists()
+    assert Hazard.objects.major().open().filter(listed=True, supervision__delisted_at=None).exists()
+    assert not Alarm.objects.filter(closed_at__gt=city.now).exists()
     assert set(Alarm.objects.values_list("state", flat=True)) >= {"raised", "closed"}
     assert {"real", "false_alarm", "fault", "test"} <= set(Alarm.objects.values_list("cause", flat=True))
     assert not Event.objects.filter(at__gt=city.now).exists()

@@ -111,7 +111,7 @@ def _alarm(demo: Demo, people: Posted, one: Drawn) -> Alarm:
     )
     alarm.onset = min(alarm.onset, alarm.raised_at)
     alarm.respond_by = alarm.raised_at + timedelta(seconds=rule.respond_s)
-    alarm.cleared_at = min(alarm.raised_at + timedelta(seconds=60 + min(lasted_s, 14_400)), demo.now)
+    alarm.cleared_at = alarm.raised_at + timedelta(seconds=60 + round(min(lasted_s, 14_400)))
     _handle(demo, people, alarm, rule, rng)
     return alarm
 
@@ -150,12 +150,19 @@ def _handle(demo: Demo, people: Posted, alarm: Alarm, rule: AlarmRule, rng: np.r
         alarm.arrived_by, alarm.arrived_at = worker, alarm.assigned_at + _minutes(rng, 5, 26)
         at = alarm.arrived_at
     alarm.judged_at, alarm.judged_by = at + _minutes(rng, 3, 20), operator
-    alarm.closed_at = max(alarm.judged_at, alarm.cleared_at or at) + _minutes(rng, 2, 90)
+    end = max(alarm.judged_at, alarm.cleared_at or at) + _minutes(rng, 2, 90)
+    alarm.closed_at = end
     alarm.closed_by, alarm.state = operator, State.CLOSED
     alarm.note = demo.one_of(NOTES[Cause(alarm.cause)], "note", alarm.device.key, alarm.onset)
-    for name in ("acknowledged_at", "assigned_at", "arrived_at", "judged_at", "closed_at"):
+    _squeeze(alarm, min(1.0, (demo.now - _minutes(rng, 5, 90) - alarm.raised_at) / (end - alarm.raised_at)))
+
+
+def _squeeze(alarm: Alarm, squeeze: float) -> None:
+    """Bring the steps closer together, where the end would else come after now."""
+    for name in ("cleared_at", "acknowledged_at", "assigned_at", "arrived_at", "judged_at", "closed_at"):
         moment = getattr(alarm, name)
-        setattr(alarm, name, min(moment, demo.now) if moment else None)
+        if moment is not None:
+            setattr(alarm, name, alarm.raised_at + (moment - alarm.raised_at) * squeeze)
 
 
 def handler(people: Posted, subject: Subject, rule: AlarmRule, rng: np.random.Generator) -> User | None:

@@ -52,6 +52,7 @@ class Case:
     criterion_text: str = ""
     legal_basis: str = ""
     description: str = ""
+    location: str = ""
     answer_pk: int | None = None
     alarm: Alarm | None = None
     fate: str = ""  # what became of it, where that is not left to chance

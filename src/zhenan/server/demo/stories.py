@@ -127,9 +127,11 @@ class _Teller:
     def _rectify(self, head: User, office: User) -> Telling:
         if self.fate == "idle":
             return
-        if self.fate == "listed":
+        if self.fate in ("listed", "under_listing"):
             yield self.after(4, 30, "list")
             self._list()
+        if self.fate == "under_listing":
+            return
         if self.fate == "stopped":
             yield self.after(2, 20, "stop")
             hazards.suspend_operation(
@@ -174,6 +176,7 @@ class _Teller:
             subject=case.subject, source=case.source, title=case.title, by=by, at=self.at, source_key=case.source_key,
             description=case.description, severity=case.severity, criterion_code=case.criterion_code,
             criterion_text=case.criterion_text, legal_basis=case.legal_basis, photos=self.picture("report"),
+            location=case.location,
             lon=case.subject.lon, lat=case.subject.lat,
         )  # fmt: skip
         self.pk = hazard.pk
