@@ -36,13 +36,13 @@ class Picture:
 
 
 PICTURES = (
-    Picture("board", "city_office", "/board/", "#board-districts canvas, .board canvas, main canvas"),
+    Picture("board", "city_office", "/board/", "#board-chart svg"),
     Picture("today", "town_office", "/", "main h1"),
     Picture(
         "alarm", "town_office", "/monitoring/alarms/", "main h1", follow="main table a[href*='/monitoring/alarms/']"
     ),
     Picture("hazard", "town_office", "/hazards/", "main h1", follow="main table a[href*='/hazards/']"),
-    Picture("map", "city_office", "/map/", "canvas.maplibregl-canvas, main canvas"),
+    Picture("map", "city_office", "/map/", "#map canvas"),
     Picture("figures", "city_office", "/indicators/", "main h1"),
     Picture("phone", "grid_worker", "/", "main h1", phone=True),
 )
@@ -62,6 +62,7 @@ def take(browser: Browser, url: str, picture: Picture, account: dict[str, str], 
     page.goto(url + picture.path)
     if picture.follow:
         page.locator(picture.follow).first.click()
+        page.wait_for_url(lambda where: not where.partition("?")[0].endswith(picture.path))
     page.locator(picture.wait).first.wait_for(state="visible", timeout=20_000)
     page.wait_for_timeout(1500)  # charts and tiles finish drawing
     path = folder / f"{picture.name}.png"
@@ -112,7 +113,7 @@ def main() -> int:
     with sync_playwright() as playwright:
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=["--no-sandbox", "--enable-unsafe-swiftshader"]
+            executable_path=chromium, args=["--no-sandbox", "--lang=zh-CN", "--enable-unsafe-swiftshader"]
         )
         for picture in PICTURES:
             path = take(browser, url, picture, accounts[picture.role], asked.out)
