@@ -209,7 +209,7 @@ def _open_hazard(inspection: Inspection, given: Answer, one: FoundHazard, *, by:
         subject=inspection.subject,
         source="self_check" if inspection.kind == Inspection.Kind.SELF_CHECK else "inspection",
         source_key=key_of(given),
-        title=one.text.label("zh-hans")[:200],
+        title=f"不符合：{one.text.label('zh-hans')}"[:200],  # an item says what must be so; the hazard, that it is not
         description=given.note,
         severity=one.severity,
         criterion_code=f"{one.checklist}/{one.item}",

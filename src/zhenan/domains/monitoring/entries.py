@@ -61,6 +61,14 @@ def register() -> None:
     ladders.register(ladders.Ladder("alarm.respond", people=_people, text=_text, reminders=(100,), rungs=RUNGS))
 
 
+# Codes in the events' data, read aloud in the reader's language.
+WORDS = {
+    "rule": lambda code: registry().label(code, kind="alarm_rule"),
+    "measure": lambda code: registry().label(code, kind="measures"),
+    "value": lambda text: "–" if text == "None" else text,
+}
+
+
 def _kinds() -> None:
     for code, text, icon in (
         ("alarm.raised", _("Alarm raised: {rule} ({value})"), "bell-ringing"),
@@ -74,7 +82,7 @@ def _kinds() -> None:
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
         ("device.command", _("Device told: {command}"), "device-remote"),
     ):
-        kinds.register(code, text, icon=icon)
+        kinds.register(code, text, icon=icon, words=WORDS)
 
 
 def alarms_panel(request: HttpRequest, subject: Any) -> dict[str, Any] | None:

@@ -29,7 +29,8 @@ def chart(point: Point, *, since: datetime, until: datetime) -> dict[str, Any]:
     alarms = point.alarms.filter(raised_at__range=(since, until)).order_by("raised_at")[:20]
     times = []
     for alarm in alarms:
-        times.append({"at": _ms(alarm.onset), "label": _("onset"), "colour": "#f76707"})
+        if alarm.onset != alarm.raised_at:
+            times.append({"at": _ms(alarm.onset), "label": _("onset"), "colour": "#f76707"})
         times.append({"at": _ms(alarm.raised_at), "label": _("raised"), "colour": COLOURS[alarm.level]})
         if alarm.cleared_at:
             times.append({"at": _ms(alarm.cleared_at), "label": _("cleared"), "colour": "#2fb344"})

@@ -21,7 +21,8 @@
     const values = data.points.map((p) => p[1]).concat((data.set_points || []).map((s) => s.value)).filter((v) => v !== null);
     if (!values.length) return {};
     const low = Math.min(...values), high = Math.max(...values), room = (high - low || Math.abs(high) || 1) * 0.08;
-    return { min: low >= 0 && low < high * 0.3 ? 0 : low - room, max: high + room };
+    const tidy = (v, up) => { const step = 10 ** Math.floor(Math.log10(room)); return (up ? Math.ceil(v / step) : Math.floor(v / step)) * step; };
+    return { min: low >= 0 && low < high * 0.3 ? 0 : tidy(low - room, false), max: tidy(high + room, true) };
   }
   function options(data) {
     return {
