@@ -85,7 +85,7 @@ def _from_item(found: Found) -> Case:
         subject=found.visit.contract.subject,
         source="inspection",
         source_key=key_of(found.answer),
-        title=found.item.text.zh[:200],
+        title=f"不符合：{found.item.text.zh}"[:200],
         severity=found.item.severity_if_failed,
         found_at=found.visit.made_at,
         by=found.visit.person,
