@@ -39,9 +39,13 @@ PICTURES = (
     Picture("board", "city_office", "/board/", "#board-chart svg"),
     Picture("today", "town_office", "/", "main h1"),
     Picture(
-        "alarm", "town_office", "/monitoring/alarms/", "main h1", follow="main table a[href*='/monitoring/alarms/']"
+        "alarm",
+        "town_office",
+        "/monitoring/alarms/?sort=-raised_at&programme=catering_gas&level=2",
+        "#alarm-chart[data-drawn]:not([data-drawn='']) canvas",
+        follow="main table tbody a[href*='/monitoring/alarms/']",
     ),
-    Picture("hazard", "town_office", "/hazards/", "main h1", follow="main table a[href*='/hazards/']"),
+    Picture("hazard", "town_office", "/hazards/", "main h1", follow="main table tbody a[href*='/hazards/']"),
     Picture("map", "city_office", "/map/", "#map canvas"),
     Picture("figures", "city_office", "/indicators/", "main h1"),
     Picture("phone", "grid_worker", "/", "main h1", phone=True),
@@ -62,7 +66,7 @@ def take(browser: Browser, url: str, picture: Picture, account: dict[str, str], 
     page.goto(url + picture.path)
     if picture.follow:
         page.locator(picture.follow).first.click()
-        page.wait_for_url(lambda where: not where.partition("?")[0].endswith(picture.path))
+        page.wait_for_url(lambda where: not where.partition("?")[0].endswith(picture.path.partition("?")[0]))
     page.locator(picture.wait).first.wait_for(state="visible", timeout=20_000)
     page.wait_for_timeout(1500)  # charts and tiles finish drawing
     path = folder / f"{picture.name}.png"
