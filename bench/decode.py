@@ -3,7 +3,7 @@
     python -m bench.decode [--json] [--frames N]
 
 The floor is a memory copy of the same bytes. `plain`: one message at a time, as the gateway reads what is rare, up to
-readings; `batch`: many at a time, compiled, straight to columns (analogue values of GB/T 26875.3, locations of JT/T 808).
+readings; `batch`: many at a time, compiled, to columns (analogue values of GB/T 26875.3, locations of JT/T 808).
 Each figure is the best of `repeats` runs.
 """
 

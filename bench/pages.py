@@ -2,10 +2,10 @@
 
     zhenan bench pages [--json] [--requests N] [--subjects N]
 
-On the database of the settings (a running ./run, or DATABASE_URL), in one transaction that is rolled back: an officer of
-the city is made, the register filled up to ``subjects`` rows, every page of the main menu asked for, the page behind the
-first row of every list, and the register sorted, searched and turned to its last page. The floor is a page that asks
-`SELECT 1` through the same middleware. Times are those of one process without the network.
+On the database of the settings (a running ./run, or DATABASE_URL), in one transaction that is rolled back: an officer
+of the city is made, the register filled up to ``subjects`` rows, every page of the main menu asked for, the page behind
+the first row of every list, and the register sorted, searched and turned to its last page. The floor is a page that
+asks `SELECT 1` through the same middleware. Times are those of one process without the network.
 """
 
 import argparse

@@ -25,6 +25,7 @@ from zhenan.kernel.people.models import User
 from zhenan.packkit.registry import registry
 from zhenan.web.views.people import organisations_seen, people_seen
 
+
 def some_indicators(place: Place) -> list[str]:
     """The first of each way of measuring, of the place's programme: every figure's page is the same code."""
     by_kind = {i.measure.kind: i.code for i in reversed(registry().indicators(place["subject"].programme))}

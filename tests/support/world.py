@@ -39,7 +39,6 @@ from zhenan.packkit.registry import registry
 from zhenan.packkit.sync import sync_packs
 from zhenan.telemetry.judge.results import Transition
 
-
 MARKS = {"here": "alpha-mark", "elsewhere": "beta-mark", "fire": "gamma-mark"}  # none is part of another
 
 
