@@ -71,6 +71,13 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.import_plugin("tests.support.personas")  # imports models
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with browser tests come last: Playwright leaves an event loop running in its thread, in which code that
+    starts a loop of its own (the gateway's tests, charts) cannot run."""
+    in_browser = {item.path for item in items if "browser" in getattr(item, "fixturenames", ())}
+    items.sort(key=lambda item: item.path in in_browser)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     for fault in DJANGO_FAULT:
         terminalreporter.section("Django could not start; tests that need it cannot run", red=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import nats
 import numpy as np
@@ -52,10 +53,16 @@ async def _tail(client: nats.NATS, history: History, points: Sequence[int], t0_m
     return Columns.concat(found)
 
 
+def _newest(nats_url: str, history: History, points: Sequence[int], t0_ms: int) -> Columns:
+    """The log's tail, from a thread of its own: the caller's may have a loop running."""
+    with ThreadPoolExecutor(1) as own:
+        return own.submit(lambda: asyncio.run(tail(nats_url, history, points, t0_ms))).result()
+
+
 def recent(nats_url: str, history: History, points: Sequence[int], t0_ms: int, t1_ms: int | None = None) -> Columns:
     """Readings of these points with t0 <= ts < t1 (None: up to now), by time, each once. For code without a loop."""
     end = 253_402_300_799_999 if t1_ms is None else t1_ms
-    newest = asyncio.run(tail(nats_url, history, points, t0_ms)) if nats_url else Columns.empty()
+    newest = _newest(nats_url, history, points, t0_ms) if nats_url else Columns.empty()
     both = Columns.concat([history.read(points, t0_ms, end), newest.take(newest.ts < end)])
     order = np.lexsort((both.point, both.ts))
     both = both.take(order)
