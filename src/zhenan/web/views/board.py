@@ -33,13 +33,15 @@ def _tiles(user: Any) -> list[dict[str, Any]]:
     return found
 
 
-def _feed(user: Any) -> list[dict[str, Any]]:
+def _feed(user: Any) -> list[Event]:
     """The newest events within the user's hearing, of topics that the user may know, with the subject each is about."""
     events = list(events_heard(user).select_related("actor").order_by("-at", "-id")[: FEED_ROWS * 3])
     events = [e for e in events if hears_topic(user, kinds.topic(e.kind))][:FEED_ROWS]
     subjects = {e.pk: _subject_of(e) for e in events}
     known = summaries(pk for pk in subjects.values() if pk is not None)
-    return [{"event": e, "subject": known.get(subjects[e.pk] or 0)} for e in events]
+    for event in events:
+        event.about_subject = known.get(subjects[event.pk] or 0)  # type: ignore[attr-defined]
+    return events
 
 
 def _subject_of(event: Event) -> int | None:
