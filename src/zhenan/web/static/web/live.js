@@ -16,6 +16,17 @@
     const typing = active && element.contains(active) && active.matches("input, textarea, select");
     return typing || element.querySelector("[data-touched]") !== null;
   }
+  function offer(element) {
+    element.querySelectorAll("[data-live-news]").forEach((news) => { news.hidden = false; });
+  }
+  // An answer that was under way when someone began to fill in comes too late to be swapped in.
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const asked = event.detail.requestConfig && event.detail.requestConfig.triggeringEvent;
+    if (asked && asked.type === "live" && busy(event.detail.target)) {
+      event.detail.shouldSwap = false;
+      offer(event.detail.target);
+    }
+  });
   function touch(event) {
     const part = event.target.closest("form, details");
     if (part && part.closest("[data-live]")) part.dataset.touched = "1";
@@ -36,7 +47,7 @@
       state.at = Date.now();
       if (!element.isConnected) return;
       if (busy(element)) {
-        element.querySelectorAll("[data-live-news]").forEach((news) => { news.hidden = false; });
+        offer(element);
       } else {
         element.dispatchEvent(new CustomEvent("live"));
       }
