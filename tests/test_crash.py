@@ -1,8 +1,8 @@
 """Twenty kills during a counted replay: nothing acknowledged is lost, nothing doubled, every alarm as it should be.
 
-Devices send over MQTT (QoS 1) and over GB/T 26875.3 until they are answered, while judge, gateway, historian, NATS and
-PostgreSQL are killed at random moments. Then every reading is in history once or was refused and counted once, and the
-alarms are those that one undisturbed judge gives.
+Devices send over MQTT (QoS 1) and over GB/T 26875.3 until they are answered, while judge, gateway, historian, worker,
+NATS and PostgreSQL are killed at random moments. Then every reading is in history once or was refused and counted
+once, and the alarms are those that one undisturbed judge gives, each told once.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.tests.gateway_support import CENTRE, Terminal, mqtt_client
 
 KILLS = 20
-VICTIMS = ("judge", "gateway", "historian", "nats", "postgres")
+VICTIMS = ("judge", "gateway", "historian", "worker", "nats", "postgres")
 STEP_MS = 10_000
 MESSAGES = 110  # a device
 PACE_S = 0.2
@@ -273,6 +273,7 @@ def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
     )
     running.start("judge")
     running.start("historian")
+    running.start("worker")
     ready(running)
 
     began_ms = (int(time.time()) - MESSAGES * STEP_MS // 1000 - 60) * 1000
@@ -283,7 +284,12 @@ def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
     assert not faults, faults
     assert (sum(kills.values()), set(kills)) == (KILLS, set(VICTIMS))
     settled(running, sent)
-    assert running.stop() == {"gateway": 0, "judge": 0, "historian": 0}
+    ended = running.stop()
+    assert {name: ended[name] for name in ("gateway", "judge", "historian")} == {
+        "gateway": 0,
+        "judge": 0,
+        "historian": 0,
+    }
 
     nothing_lost_nothing_doubled(running, sent)
     alarms_as_undisturbed(running, sent)
@@ -330,3 +336,5 @@ def alarms_as_undisturbed(running: Running, sent: Sent) -> None:
     wanted = sent.alarms()
     assert len(wanted) > 40  # else the test shows little
     assert found == wanted
+    told = running.rows("SELECT targets[1], count(*) FROM events_event WHERE kind = 'alarm.raised' GROUP BY 1")
+    assert sorted(count for _, count in told) == [1] * len(wanted)
