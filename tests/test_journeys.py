@@ -162,9 +162,10 @@ def test_a_gas_alarm_goes_all_the_way_to_a_closed_hazard(caterer, system, people
     expect(operator.get_by_text("已派grid_worker").first).to_be_visible()
 
     worker = people("grid_worker", PHONE)
-    task = worker.get_by_text("老街饭店").first
+    task = worker.locator("main a", has_text="老街饭店").first
     expect(task).to_be_visible()
-    task.click()
+    worker.goto(task.get_attribute("href"))
+    unfold(worker, "我已到场")
     worker.set_input_files("input[name=photos]", [photo("green")])
     worker.click("#do-arrive")
     expect(worker.get_by_text("到达现场").first).to_be_visible()
@@ -207,7 +208,12 @@ def test_a_gas_alarm_goes_all_the_way_to_a_closed_hazard(caterer, system, people
 
 
 def unfold(page: Page, heading: str) -> Locator:
-    """Open a folded part as a person does, by its heading: from then on the live feed leaves it alone."""
+    """Open a folded part as a person does, by its heading: from then on the live feed leaves it alone.
+
+    The feed first brings a page that was just opened up to date; a person needs longer than that to begin.
+    """
+    page.locator("[data-feed-state].is-live, body:not(.feed-lost)").first.wait_for(state="attached")
+    page.wait_for_timeout(2_500)
     part = page.locator("details", has=page.locator("summary", has_text=heading)).first
     if part.get_attribute("open") is None:
         part.locator("summary").click()
