@@ -33,7 +33,7 @@ os.environ["DJANGO_SETTINGS_MODULE"] = "zhenan.server.settings"
 
 from tests.support import databases  # noqa: E402
 
-from zhenan.server import embedded  # noqa: E402
+from zhenan.server import embedded, messages  # noqa: E402
 
 CHROMIUM_ARGS = [
     "--no-sandbox",
@@ -67,6 +67,8 @@ set_up_django()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # once, before any test process reads a translation
+        messages.compile_messages()
     if not DJANGO_FAULT:
         config.pluginmanager.import_plugin("tests.support.personas")  # imports models
 

@@ -42,6 +42,7 @@ def test_the_environment_wins_over_the_embedded_engines(tmp_path, monkeypatch):
     config.engines_file().parent.mkdir()
     config.engines_file().write_text('{"database_url": "postgresql://embedded/zhenan", "nats_url": "nats://embedded"}')
     monkeypatch.setenv("DATABASE_URL", "postgresql://given/zhenan")
+    monkeypatch.delenv("NATS_URL", raising=False)  # another test of this process may have started one
     assert config.engines().database_url == "postgresql://given/zhenan"
     assert config.engines().nats_url == "nats://embedded"
 

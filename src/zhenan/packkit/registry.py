@@ -131,6 +131,13 @@ class Registry:
         found = self._word(code, kind)
         return found.label(lang or _language()) if found else code
 
+    def citation(self, code: str, source: str, article: str = "", *, lang: str | None = None) -> str:
+        """Law or standard with its article, as a checklist or rule (``code``) of a pack cites it."""
+        info = self.packs.get(code.partition(".")[0])
+        cited = info.sources.get(source) if info else None
+        title = cited.title.label(lang or _language()) if cited else source
+        return f"{title} {article}".strip()
+
     def _word(self, code: str, kind: str | None) -> Word | None:
         if code in self.packs and kind in (None, "pack"):
             return self.packs[code].name

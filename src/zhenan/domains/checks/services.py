@@ -27,6 +27,7 @@ from zhenan.kernel.events.services import record
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.evidence.services import distance_m, store
 from zhenan.kernel.people.models import User
+from zhenan.packkit import hazard_words
 from zhenan.packkit.checks import FoundHazard, hazards_from, problems_of_answers, score_ratio
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import Checklist
@@ -203,20 +204,15 @@ def _complete(checklist: Checklist, answers: dict[str, Answer], by: User) -> Non
 
 
 def _open_hazard(inspection: Inspection, given: Answer, one: FoundHazard, *, by: User, at: datetime) -> None:
-    pack = registry().packs.get(one.checklist.partition(".")[0])
-    source = pack.sources.get(one.basis.source) if pack else None
     hazard = hazards.report_hazard(
         subject=inspection.subject,
         source="self_check" if inspection.kind == Inspection.Kind.SELF_CHECK else "inspection",
         source_key=key_of(given),
-        title=f"不符合：{one.text.label('zh-hans')}"[:200],  # an item says what must be so; the hazard, that it is not
         description=given.note,
         severity=one.severity,
-        criterion_code=f"{one.checklist}/{one.item}",
-        criterion_text=one.criterion.label("zh-hans"),
-        legal_basis=f"{source.title.label('zh-hans') if source else one.basis.source} {one.basis.article}",
         by=by,
         at=at,
+        **hazard_words.of_failed_item(one.checklist, one.item),
     )
     given.hazard = hazard
     given.save(update_fields=["hazard"])

@@ -104,24 +104,18 @@ def rows_of(inspection: Inspection, checklist: Checklist, language: str) -> list
     photos: dict[str, list[Evidence]] = {}
     for proof in Evidence.objects.filter(target__in=list(keys)).defer("thumbnail"):
         photos.setdefault(keys[proof.target], []).append(proof)
-    pack = registry().packs.get(inspection.checklist.partition(".")[0])
     return [
         {
             "item": item,
             "text": item.text.label(language),
             "criterion": item.criterion.label(language),
-            "basis": _basis(pack, item, language),
+            "basis": registry().citation(checklist.code, item.basis.source, item.basis.article, lang=language),
             "answer": answers.get(item.code),
             "photos": photos.get(item.code, []),
             "number": number,
         }
         for number, item in enumerate(checklist.items, 1)
     ]
-
-
-def _basis(pack: Any, item: Any, language: str) -> str:
-    source = pack.sources.get(item.basis.source) if pack else None
-    return f"{source.title.label(language) if source else item.basis.source} {item.basis.article}"
 
 
 @needs("inspection.view")

@@ -39,6 +39,7 @@ from zhenan.kernel.evidence.services import store
 from zhenan.kernel.notices.services import tell
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow.services import close_deadline
+from zhenan.packkit import hazard_words
 from zhenan.packkit.registry import registry
 
 __all__ = [
@@ -184,13 +185,16 @@ def raise_hazard(alarm_id: UUID, *, by: User, at: datetime, title: str = "", des
     """Open a hazard from the alarm; a second call finds the one that is there."""
     with transaction.atomic():
         alarm = _locked(alarm_id, action="raise_hazard", by=by, capability="hazard.report")
-        rule = rule_of(alarm.rule)
+        words = hazard_words.of_alarm(alarm.rule)
         hazard = hazards.report_hazard(
             subject=alarm.subject,
             source="alarm",
             source_key=key_of(alarm),
-            title=title or (rule.name.label(by.language) if rule else alarm.rule),
+            title=title or words["title"],
             description=description,
+            # No criterion code: which one was broken is judged at the place; two alarms need not be one hazard.
+            criterion_text=words["criterion_text"],
+            legal_basis=words["legal_basis"],
             by=by,
             at=at,
         )

@@ -11,6 +11,7 @@ from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.people.models import User
+from zhenan.packkit import hazard_words
 from zhenan.packkit.registry import registry
 from zhenan.server.demo.inspections import Found
 from zhenan.server.demo.plan import HISTORY_DAYS, SOURCE, Demo
@@ -79,40 +80,31 @@ def gather(demo: Demo, found: Sequence[Found], alarms: Sequence[Alarm]) -> list[
 
 
 def _from_item(found: Found) -> Case:
-    pack = registry().packs.get(found.checklist.code.partition(".")[0])
-    source = pack.sources.get(found.item.basis.source) if pack else None
     return Case(
         subject=found.visit.contract.subject,
         source="inspection",
         source_key=key_of(found.answer),
-        title=f"不符合：{found.item.text.zh}"[:200],
         severity=found.item.severity_if_failed,
         found_at=found.visit.made_at,
         by=found.visit.person,
-        criterion_code=f"{found.checklist.code}/{found.item.code}",
-        criterion_text=found.item.criterion.zh,
-        legal_basis=f"{source.title.zh if source else found.item.basis.source} {found.item.basis.article}",
         description=found.answer.note,
         answer_pk=found.answer.pk,
+        **hazard_words.of_failed_item(found.checklist.code, found.item.code),
     )
 
 
 def _from_alarm(alarm: Alarm) -> Case:
     rule = registry().alarm_rule(alarm.rule)
-    pack = registry().packs[rule.code.partition(".")[0]]
     return Case(
         subject=alarm.subject,
         source="alarm",
         source_key=key_of(alarm),
-        title=rule.name.zh[:200],
         severity=str(rule.hazard or Severity.GENERAL),
         found_at=alarm.judged_at or alarm.raised_at,
         by=alarm.judged_by,
-        criterion_code=rule.code,
-        criterion_text=rule.explain.zh,
-        legal_basis=pack.sources[rule.source].title.zh if rule.source in pack.sources else "",
         description=alarm.note,
         alarm=alarm,
+        **hazard_words.of_alarm(alarm.rule),
     )
 
 

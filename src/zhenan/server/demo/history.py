@@ -10,6 +10,7 @@ from django.utils import timezone
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.people.models import User
+from zhenan.packkit import hazard_words
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import CheckItem, Checklist
 from zhenan.server.demo import accounts, alarms, closed, inspections, stories
@@ -64,8 +65,7 @@ def _found(
     demo: Demo, subject: Subject, checklist: Checklist, item: CheckItem, by: User | None, fate: str, *, days_ago: int
 ) -> Case:
     return Case(
-        subject=subject, source="inspection", source_key="", title=item.text.zh, severity=item.severity_if_failed,
+        subject=subject, source="inspection", source_key="", severity=item.severity_if_failed,
         found_at=demo.day_time(days_ago, "here", subject.key, fate), by=by, fate=fate,
-        criterion_code=f"{checklist.code}/{item.code}", criterion_text=item.criterion.zh,
-        legal_basis=item.basis.article, description="日常巡查发现", location="一层北侧",
+        description="日常巡查发现", location="一层北侧", **hazard_words.of_failed_item(checklist.code, item.code),
     )  # fmt: skip
