@@ -79,7 +79,8 @@ def test_an_error_is_one_line_and_a_traceback_only_when_asked_for():
 
 
 def test_doctor_names_what_is_not_running_and_fails(tmp_path):
-    done = zhenan("doctor", ZHENAN_DATA=str(tmp_path), DATABASE_URL="postgresql://nobody@127.0.0.1:1/nothing")
+    nowhere = {"DATABASE_URL": "postgresql://nobody@127.0.0.1:1/nothing", "NATS_URL": "", "MQTT_URL": ""}
+    done = zhenan("doctor", ZHENAN_DATA=str(tmp_path), **nowhere)
     assert done.returncode == 1
     failing = {line.split()[1] for line in done.stdout.splitlines() if line.startswith("FAIL")}
     assert {"supervisor", "pages", "database", "nats"} <= failing

@@ -22,7 +22,8 @@ WRONG = [
 
 @pytest.mark.parametrize(("name", "value", "right"), WRONG)
 def test_a_wrong_setting_is_one_line_and_exit_status_1(name, value, right, tmp_path):
-    environment = {**os.environ, "ZHENAN_DATA": str(tmp_path), name: value}
+    given = {"DATABASE_URL": "postgresql://given/zhenan", "ZHENAN_DATA": str(tmp_path)}
+    environment = {**os.environ, **given, name: value}
     argv = [sys.executable, "-c", "import zhenan.server.settings"]
     done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1

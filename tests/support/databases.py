@@ -13,6 +13,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -84,9 +85,18 @@ class SharedServer:
         if state.exists():
             process = psutil.Process(json.loads(state.read_text("utf-8"))["pid"])
             process.send_signal(signal.SIGINT)
-            process.wait(30)
+            _gone(process)
             state.unlink()
         self.users.close()
+
+
+def _gone(process: psutil.Process, patience_s: float = 30.0) -> None:
+    """Wait for its end. It may be the child of a test process that has not asked how it ended: gone all the same."""
+    until = time.monotonic() + patience_s
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        if time.monotonic() > until:
+            raise TimeoutError(f"the tests' PostgreSQL (process {process.pid}) did not stop within {patience_s:.0f} s")
+        time.sleep(0.05)
 
 
 def with_name(url: str, name: str) -> str:
