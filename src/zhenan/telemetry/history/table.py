@@ -142,6 +142,14 @@ class History:
         found = Columns.of(point, ts, rows["value"].to_numpy(), rows["quality"].to_numpy())
         return found.take(order)
 
+    def accepted(self, points: Sequence[int], t0_ms: int, t1_ms: int) -> Columns:
+        """Readings of these points with t0 <= ts < t1 in the order in which they were accepted, late ones too."""
+        rows = self._scan(points, t0_ms, t1_ms, ["point", "ts", "value", "quality", "seq"])
+        if rows is None or not rows.num_rows:
+            return Columns.empty()
+        rows = rows.take(pc.sort_indices(rows, [("seq", "ascending"), ("ts", "ascending")]))
+        return Columns.of(*(rows[name].to_numpy() for name in ("point", "ts", "value", "quality")))
+
     def rows_since(self, t0_ms: int) -> tuple[Columns, NDArray[np.int64]]:
         """Everything from t0 on in the order of the log, with its sequences."""
         rows = self._scan(None, t0_ms, 253_402_300_799_999, SCHEMA.names[1:])
