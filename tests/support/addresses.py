@@ -55,6 +55,7 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("evidence:*", "pk", "evidence"),
     ("notices:*", "pk", "notice"),
     ("imports:*", "pk", "run"),
+    ("backtest:*", "pk", "trial"),
     ("indicators:*", "code", lambda place: some_indicators(place)),
     ("web:organisation", "pk", "organisation"),
     ("web:post-end", "pk", "post"),
@@ -68,6 +69,7 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("/api/hazards/*", "pk", "hazard"),
     ("/api/monitoring/*", "alarm_id", "alarm"),
     ("/api/monitoring/*", "point_id", "point"),
+    ("/api/backtests/*", "trial_id", "trial"),
     ("/api/inspections/*", "inspection_id", "inspection"),
     ("/api/indicators/*", "code", lambda place: some_indicators(place)),
 ]

@@ -17,6 +17,7 @@ from django.utils import timezone
 from PIL import Image
 from tests.support.personas import Personas
 
+from zhenan.domains.backtest.models import Trial
 from zhenan.domains.checks.models import Inspection
 from zhenan.domains.checks.services import start
 from zhenan.domains.duty.models import Contract
@@ -173,6 +174,11 @@ def _told(place: Place, person: User, at: datetime) -> None:
     ImportRun.objects.filter(pk=run.pk).update(actor=person)
     begin(run.pk, actor=None, at=at, write=False)
     place.objects["run"] = ImportRun.objects.get(pk=run.pk)
+    place.objects["trial"] = Trial.objects.create(
+        rule=place["alarm"].rule, standing={"kind": "threshold", "above": 20}, actor=person, at=at, since=at,
+        until=at + timedelta(hours=1),
+        state="failed", error=f"{place.mark} trial", finished_at=at,
+    )  # fmt: skip
 
 
 def photo(text: str) -> ContentFile:
@@ -185,6 +191,7 @@ def photo(text: str) -> ContentFile:
 
 KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
-    "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "frame": QuarantinedFrame,
+    "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "trial": Trial,
+    "frame": QuarantinedFrame,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

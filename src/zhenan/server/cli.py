@@ -39,7 +39,7 @@ COMMANDS = {
     "territory": Command("zhenan.server.prepare:territory_main", "load the city's divisions and boundaries"),
     "demo": Command("zhenan.server.demo:main", "build the demo city: --scale S --seed N"),
     "decode": Command("zhenan.server.decode:main", "device messages on stdin → JSON lines", django=False),
-    "backtest": Command("zhenan.server.backtest:main", "run a rule over history before it goes live"),
+    "backtest": Command("zhenan.domains.backtest.commands:main", "run a rule over history before it goes live"),
     "import": Command("zhenan.kernel.imports.commands:import_main", "import TYPE FILE [--dry-run]"),
     "export": Command("zhenan.kernel.imports.commands:export_main", "export TYPE"),
     "packs": Command("zhenan.packkit.commands:main", "check, list, new, sync programme packs"),

@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "zhenan.domains.hazards",
     "zhenan.domains.monitoring",
     "zhenan.domains.checks",
+    "zhenan.domains.backtest",
     "zhenan.domains.indicators",
     "zhenan.web",
     "django.contrib.auth",

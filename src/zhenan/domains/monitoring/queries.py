@@ -144,3 +144,48 @@ def alarm_counts(user: User, at: datetime) -> dict[str, int]:
         late=Count("pk", filter=Q(state=Alarm.State.RAISED, respond_by__lt=at)),
         grave=Count("pk", filter=~Q(state=Alarm.State.CLOSED) & Q(level__lte=2)),
     )
+
+
+def points_judged_by(rule: AlarmRule, *, user: User | None, path: str = "") -> list[tuple[int, int, int]]:
+    """(point, device, subject) ids of the rule's points, of retired devices too, by point; within the user's reach."""
+    models = rule.models or [one.code for one in registry().device_models(rule.code.partition(".")[0])]
+    devices = Device.objects.all() if user is None else Device.objects.visible_to(user)
+    rows = Point.objects.filter(device__in=devices.filter(model__in=models), measure=rule.measure)
+    if path:
+        rows = rows.filter(device__subject__division__path__startswith=path)
+    return list(rows.order_by("pk").values_list("pk", "device_id", "device__subject_id"))
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Alarms that were: arrays of shape (n,), times in ms UTC; ``cleared``: the end asked for where it still stands."""
+
+    pk: list[Any]
+    point: NDArray[np.int64]
+    raised: NDArray[np.int64]
+    cleared: NDArray[np.int64]
+    cause: list[str]
+
+
+def recorded_alarms(rule: str, *, since: datetime, until: datetime, user: User | None, path: str = "") -> Recorded:
+    """Alarms of a rule raised in a period, with their verified causes, by point and time."""
+    rows = Alarm.objects.all() if user is None else Alarm.objects.visible_to(user)
+    rows = rows.filter(rule=rule, raised_at__gte=since, raised_at__lt=until)
+    if path:
+        rows = rows.filter(subject__division__path__startswith=path)
+    found = list(
+        rows.order_by("point_id", "raised_at").values_list("pk", "point_id", "raised_at", "cleared_at", "cause")
+    )
+    return Recorded(
+        [row[0] for row in found],
+        np.array([row[1] for row in found], np.int64),
+        np.array([int(row[2].timestamp() * 1000) for row in found], np.int64),
+        np.array([int((row[3] or until).timestamp() * 1000) for row in found], np.int64),
+        [row[4] for row in found],
+    )
+
+
+def names_of_points(points: list[int]) -> dict[int, tuple[str, str]]:
+    """(subject, device) names by point id."""
+    rows = Point.objects.filter(pk__in=points).values_list("pk", "device__subject__name", "device__name")
+    return {pk: (subject, device) for pk, subject, device in rows}

@@ -21,9 +21,10 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from django.test import Client, RequestFactory
+from django.urls import resolve
 from python_calamine import CalamineWorkbook
 
 from zhenan.kernel.lists.columns import follow
@@ -94,7 +95,7 @@ def bound(page: type[ListPage], user: Any, url: str) -> ListPage:
     request = RequestFactory().get(url)
     request.user = user
     view = page()
-    view.setup(request)
+    view.setup(request, **resolve(urlsplit(url).path).kwargs)
     view.problems = []
     return view
 

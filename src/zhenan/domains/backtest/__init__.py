@@ -1,0 +1,1 @@
+"""Trying a rule on history before it goes live."""
