@@ -54,9 +54,11 @@ class QuestionForm(forms.Form):
     division = forms.ModelChoiceField(
         Division.objects.none(), label=_("Division"), required=False, to_field_name="code"
     )
-    since = forms.DateField(label=_("From"), widget=forms.DateInput(attrs={"type": "date"}))
+    since = forms.DateField(label=_("From"), widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}))
     until = forms.DateField(
-        label=_("To"), widget=forms.DateInput(attrs={"type": "date"}), help_text=_("This day is included.")
+        label=_("To"),
+        widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
+        help_text=_("This day is included."),
     )
 
     def __init__(self, *args: Any, rule: AlarmRule | None, user: User, **kwargs: Any) -> None:
@@ -69,7 +71,7 @@ class QuestionForm(forms.Form):
         division: Any = self.fields["division"]
         division.queryset = Division.objects.filter(level__in=["county", "town"]).defer("boundary").order_by("path")
         division.empty_label = _("All that I may see")
-        for key in [key for key in keys_of(rule.rule["kind"]) if key not in NOT_FIELDS] if rule else []:
+        for key in _keys(rule) if rule else []:
             self.fields[f"p_{key}"] = _field(key, rule.rule.get(key) if rule else None)
 
     @property
@@ -99,6 +101,16 @@ class QuestionForm(forms.Form):
             if name.startswith("p_") and (value := self.cleaned_data.get(name)) not in (None, ""):
                 found[name[2:]] = value
         return found
+
+
+def _keys(rule: AlarmRule) -> list[str]:
+    """Parameters that the rule may have; of two sides, the one it looks at."""
+    other = {"above": "below", "below": "above"}
+    return [
+        key
+        for key in keys_of(rule.rule["kind"])
+        if key not in NOT_FIELDS and not (other.get(key) in rule.rule and key not in rule.rule)
+    ]
 
 
 def _field(key: str, value: Any) -> forms.Field:

@@ -186,6 +186,8 @@ def test_the_pages_ask_show_and_list(verified, personas, client):
     client.force_login(personas["city_officer"])
     page = client.get(reverse("backtest:new"), {"rule": RULE}).content.decode()
     assert 'name="p_above"' in page
+    assert 'name="p_below"' not in page
+    assert f'value="{timezone.localdate().isoformat()}"' in page  # what a browser's date field understands
     data = {
         "rule": RULE,
         "since": "2026-03-02",
