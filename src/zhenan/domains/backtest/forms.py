@@ -99,7 +99,7 @@ class QuestionForm(forms.Form):
         found: dict[str, Any] = {"kind": self.chosen.rule["kind"]}
         for name in self.fields:
             if name.startswith("p_") and (value := self.cleaned_data.get(name)) not in (None, ""):
-                found[name[2:]] = value
+                found[name[2:]] = int(value) if isinstance(value, float) and value.is_integer() else value
         return found
 
 

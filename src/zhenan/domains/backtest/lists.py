@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.utils.functional import cached_property
-from django.utils.translation import gettext as _now
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.backtest.models import Hit, Trial
@@ -40,7 +40,7 @@ class TrialList(ListPage):
         Column("rule", _("Rule"), value=rule_name, link=True),
         Column("since", _("From"), kind="date", sort="since"),
         Column("until", _("To"), kind="date"),
-        Column("division.name", _("Division"), value=lambda trial: trial.division or _now("all")),
+        Column("division.name", _("Division"), value=lambda trial: trial.division or gettext("all")),
         Column("standing", _("As it stands"), kind="number", value=count("standing")),
         Column("changed", _("As tried"), kind="number", value=count("changed")),
         Column("state", _("State"), kind="status", colours=COLOURS),
@@ -99,7 +99,7 @@ class HitList(ListPage):
 
     @property
     def title(self) -> str:
-        return _now("Alarms of the back-test of %(rule)s") % {"rule": rule_name(self.trial)}
+        return gettext("Alarms of the back-test of %(rule)s") % {"rule": rule_name(self.trial)}
 
     def get_queryset(self) -> QuerySet[Any]:
         return Hit.objects.visible_to(self.request.user).filter(trial=self.trial)

@@ -5,10 +5,12 @@
   if (!box) return;
   const days = JSON.parse(document.getElementById("trial-by-day").textContent);
   const labels = JSON.parse(document.getElementById("trial-labels").textContent);
-  const names = [...new Set(Object.values(days).flat().map(([day]) => day))].sort();
+  const seen = Object.values(days).flat().map(([day]) => day).sort();
+  const names = []; // every day from the first alarm to the last, those without one too
+  for (let day = Date.parse(seen[0]); day <= Date.parse(seen[seen.length - 1]); day += 86400000) names.push(new Date(day).toISOString().slice(0, 10));
   const colours = { standing: "#2f6690", changed: "#c77700" };
-  const series = Object.entries(days).map(([code, rows]) => {
-    const known = new Map(rows);
+  const series = ["standing", "changed"].filter((code) => days[code]).map((code) => {
+    const known = new Map(days[code]);
     return { name: labels[code], type: "bar", itemStyle: { color: colours[code] }, data: names.map((day) => known.get(day) || 0) };
   });
   const chart = echarts.init(box, null, { renderer: "svg" });
