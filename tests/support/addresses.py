@@ -46,7 +46,7 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("hazards:act", "action", lambda place: list(HAZARD_ACTIONS)),
     ("monitoring:device", "pk", "device"),
     ("monitoring:retire", "pk", "device"),
-    ("monitoring:series", "pk", "point"),
+    ("monitoring:series*", "pk", "point"),
     ("monitoring:frame", "pk", "frame"),
     ("monitoring:*", "pk", "alarm"),
     ("checks:begin", "subject", "subject"),

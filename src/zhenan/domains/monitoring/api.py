@@ -217,18 +217,25 @@ def _device(device: Device) -> dict[str, Any]:
 
 
 class Series(Schema):
-    """Readings as [time in ms UTC, value or null], thinned to about 2,000 without losing peaks."""
+    """What the point's chart shows, by `resolution`.
+
+    raw: readings as [time in ms UTC, value or null], thinned to about 2,000 without losing peaks. hour, day: the mean
+    of each hour or day, and `band` as [time, lowest, highest]. A null marks a gap or an unfit reading.
+    """
 
     name: str
     unit: str
+    resolution: str
     points: list[list[float | None]]
+    band: list[list[float]]
+    unfit: int
 
 
 @router.get("/points/{point_id}/series", response=Series)
 def point_series(
     request: HttpRequest, point_id: int, since: datetime | None = None, until: datetime | None = None
 ) -> Any:
-    """A point's readings; without ``since`` the last 24 hours. Up to 400 days."""
+    """A point's readings; without ``since`` the last 24 hours. Up to 400 days; beyond three days hours, then days."""
     if not 0 < point_id < 2**31:
         raise HttpError(404, "no such point")
     devices = Device.objects.visible_to(_user(request))

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from zhenan.domains.monitoring import lists, views
+from zhenan.domains.monitoring import lists, series_views, views
 
 app_name = "monitoring"
 prefix = "monitoring/"
@@ -19,6 +19,7 @@ urlpatterns = [
     path("devices/<int:pk>/", views.device, name="device"),
     path("devices/<int:pk>/retire/", views.retire, name="retire"),
     path("points/<int:pk>/series/", views.series, name="series"),
+    path("points/<int:pk>/export/", series_views.export, name="series_export"),
     path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
     path("quarantine/<int:pk>/", views.frame, name="frame"),
     path("quarantine/unknown/", views.unknown, name="unknown"),

@@ -13,13 +13,14 @@ import structlog
 from django.conf import settings
 from django.utils import timezone
 
-from zhenan.domains.monitoring import services
+from zhenan.domains.monitoring import series, services
 from zhenan.domains.monitoring.models import QuarantinedFrame
 from zhenan.server import config
 from zhenan.server.processes import Process, addresses, run, state_folder
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.history.historian import Historian
+from zhenan.telemetry.history.keeping import Keep, Keeper
 from zhenan.telemetry.history.table import History
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.connect import connect
@@ -47,8 +48,9 @@ async def _main(process: Process) -> int:
     await retried(lambda: streams.ensure(js), "streams")
     epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")
     every_s = config.number("ZHENAN_HISTORY_SECONDS", default=10)
+    keeper = Keeper(series.summaries(settings.HISTORY_URL), keep())
     historian = await asyncio.to_thread(
-        lambda: Historian(History(settings.HISTORY_URL), files, epoch, every_s=max(1, every_s))
+        lambda: Historian(History(settings.HISTORY_URL), files, epoch, every_s=max(1, every_s), keeper=keeper)
     )
     follower = Follower(client, streams.READINGS, "historian", after=historian.committed)
     frames = Frames(process, Follower(client, streams.QUARANTINE, "quarantine"), files)
@@ -75,6 +77,15 @@ async def _main(process: Process) -> int:
         await client.close()
         files.release()
     return 0
+
+
+def keep() -> Keep:
+    """How long each table keeps its rows, from the environment."""
+    return Keep(
+        readings=config.number("ZHENAN_HISTORY_DAYS", default=0),
+        hourly=config.number("ZHENAN_HISTORY_HOURLY_DAYS", default=0),
+        daily=config.number("ZHENAN_HISTORY_DAILY_DAYS", default=0),
+    )
 
 
 async def _follow(historian: Historian, follower: Follower, heard: Heard) -> None:

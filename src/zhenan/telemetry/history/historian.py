@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import msgspec
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.history.dedupe import DUPLICATE, LATE, Dedupe
+from zhenan.telemetry.history.keeping import MANY_FILES, Keeper
 from zhenan.telemetry.history.table import DAY_MS, History, as_table
 from zhenan.telemetry.log.follower import Message
 from zhenan.telemetry.log.generations import Generations
 
 log = structlog.get_logger("zhenan.historian")
-MANY_FILES: Final = 48  # of one day: then they are made one
+KEEP_S: Final = 600.0  # at the latest after this long the tables are looked after
 REBUILD_MS: Final = 2 * DAY_MS
 
 
@@ -55,17 +56,19 @@ class Historian:
     """`take` messages in order, `commit` now and then. `taken`: sequence of the last message taken."""
 
     def __init__(
-        self, history: History, files: Generations, epoch: str, *, at_readings: int = 100_000, every_s: float = 10.0
-    ) -> None:
+        self, history: History, files: Generations, epoch: str, *, at_readings: int = 100_000, every_s: float = 10.0,
+        keeper: Keeper | None = None,
+    ) -> None:  # fmt: skip
         self.history, self.files, self.epoch = history, files, epoch
         self.at_readings, self.every_s = at_readings, every_s
         self.counts = Counts()
         self.committed = self.taken = history.committed(epoch)
         self._dedupe = self._remembered()
         self._waiting = _Waiting()
-        self._tidied = time.monotonic()
+        self.keeper = keeper
+        self._keeping: asyncio.Task[None] | None = None
+        self._kept_at = time.monotonic() - KEEP_S + 60  # after a start, in a minute
         self._untended = 0  # commits since the files were last looked at
-        self._sorted: set[date] = set()
 
     def _remembered(self) -> Dedupe:
         """The memory that belongs to the last commit: from the state files, else from the newest rows of the table."""
@@ -141,23 +144,16 @@ class Historian:
         self.history.append(rows, self.epoch, state.seq)
 
     async def tend(self, now: datetime) -> None:
-        """Keep the table in few and sorted files. Between commits."""
-        if self._untended >= MANY_FILES:
-            self._untended = 0
-            await asyncio.to_thread(self._compact, now)
-        if time.monotonic() - self._tidied > 3600:
-            self._tidied = time.monotonic()
-            gone = await asyncio.to_thread(self.history.tidy)
-            log.info("historian.tidied", files=gone)
+        """See to it that the tables are kept (merged, summed up, cut off): in another thread, beside new commits.
 
-    def _compact(self, now: datetime) -> None:
-        began = time.monotonic()
-        files = self.history.files_by_day()
-        over = [day for day, n in files.items() if day < now.date() and n > 1 and day not in self._sorted]
-        many = [day for day, n in files.items() if day >= now.date() and n >= MANY_FILES]
-        if many:
-            self.history.compact(days=many, by_point=False)
-        for day in sorted(over)[-7:]:
-            self.history.compact(days=[day], by_point=True)
-            self._sorted.add(day)
-        log.info("historian.compacted", days=len(many), sorted=len(over), seconds=round(time.monotonic() - began, 2))
+        Returns at once; what the last round failed with is logged, and the next one tries again.
+        """
+        if self._keeping is not None and self._keeping.done():
+            err = self._keeping.exception()
+            self._keeping = None
+            if err is not None:
+                log.error("historian.keeping_failed", error=str(err) or type(err).__name__, exc_info=err)
+        due = self._untended >= MANY_FILES or time.monotonic() - self._kept_at >= KEEP_S
+        if due and self._keeping is None and self.keeper is not None:
+            self._untended, self._kept_at = 0, time.monotonic()
+            self._keeping = asyncio.create_task(asyncio.to_thread(self.keeper.run, now.astimezone(UTC).date()))

@@ -1,40 +1,50 @@
-"""The table: `day` (UTC, the partition), `point`, `ts` (ms UTC), `value`, `quality`, `seq` (its place in the log)."""
+"""The table: `day` (UTC, the partition), `point`, `ts` (ms UTC), `value`, `quality`, `seq` (its place in the log).
+
+Once a day is over its files are merged. `seq` is then 0 for its rows: it orders what is new, and costs two bytes. And a
+value that is a decimal number of up to four places, as nearly all measurements are, is kept as whole number: `value` is
+null, and it is `scaled / 10^digits`, which in float64 is the very same number, bit for bit. What is not stays `value`.
+"""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-from deltalake import CommitProperties, DeltaTable, Transaction, WriterProperties, write_deltalake
-from deltalake.exceptions import TableNotFoundError
 from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.history.delta import (
+    DAY_MS,
+    END_MS,
+    DayTable,
+    FileInfo,
+    Layout,
+    Span,
+    day_ms,
+    day_of,
+    days_between,
+)
 
-DAY_MS: Final = 86_400_000
 SCHEMA: Final = pa.schema(
     [
         pa.field("day", pa.date32(), nullable=False),
         pa.field("point", pa.int32(), nullable=False),
         pa.field("ts", pa.int64(), nullable=False),
-        pa.field("value", pa.float64(), nullable=False),
+        pa.field("value", pa.float64()),
         pa.field("quality", pa.int16(), nullable=False),
         pa.field("seq", pa.int64(), nullable=False),
+        pa.field("scaled", pa.int64()),
+        pa.field("digits", pa.int8()),
     ]
 )
-# Small row groups: the rows of one point lie together, so that a chart reads a few of them and not the file.
-_WRITER: Final = WriterProperties(compression="ZSTD", compression_level=3, max_row_group_size=65_536)
-_CONFIG: Final = {
-    "delta.logRetentionDuration": "interval 1 days",
-    "delta.checkpointInterval": "50",
-    "delta.deletedFileRetentionDuration": "interval 1 days",
-}
+LAYOUT: Final = Layout("readings", SCHEMA, key="point", time="ts", deltas=("point", "ts", "scaled"), values=("value",))
+DIGITS: Final = 4
+_TENS: Final = 10.0 ** np.arange(DIGITS + 1)
+_LARGEST: Final = 2.0**40  # scaled numbers beyond it are not worth it
+READING: Final = ["point", "ts", "value", "quality", "scaled", "digits"]
 
 
 def _transaction_id(epoch: str) -> str:
@@ -53,94 +63,110 @@ def as_table(columns: Columns, seq: NDArray[np.int64]) -> pa.Table:
             pa.array(columns.value[order], pa.float64()),
             pa.array(columns.quality[order].astype(np.int16), pa.int16()),
             pa.array(seq[order], pa.int64()),
+            pa.nulls(len(columns), pa.int64()),
+            pa.nulls(len(columns), pa.int8()),
         ],
         schema=SCHEMA,
     )
 
 
-def days_between(t0_ms: int, t1_ms: int) -> list[date]:
-    """The days that a span of time touches, at most ten years of them."""
-    first, last = (datetime.fromtimestamp(ms / 1000, UTC).date() for ms in (t0_ms, t1_ms))
-    return [first + timedelta(days=n) for n in range(min((last - first).days, 3660) + 1)]
+def by_day(rows: pa.Table) -> Iterator[tuple[date, list[pa.Table]]]:
+    """Rows sorted by day, as what `DayTable.write_days` takes."""
+    days = rows["day"].cast(pa.int32()).to_numpy()
+    starts = np.flatnonzero(np.append(True, days[1:] != days[:-1])) if days.size else np.empty(0, np.int64)
+    for start, end in zip(starts.tolist(), [*starts[1:].tolist(), days.size], strict=True):
+        yield date(1970, 1, 1) + timedelta(days=int(days[start])), [rows.slice(start, end - start)]
 
 
-class History:
-    """The table at a folder or an object-storage address (credentials from the environment)."""
+def columns_of(rows: pa.Table) -> Columns:
+    """The readings of a table, in its order."""
+    value = rows["value"]
+    scaled = rows["scaled"]
+    if scaled.null_count == len(scaled):
+        values = value.to_numpy()
+    else:
+        tens = _TENS[rows["digits"].fill_null(0).to_numpy()]
+        values = scaled.fill_null(0).to_numpy() / tens
+        if scaled.null_count:
+            values = np.where(scaled.is_null().to_numpy(), value.fill_null(0.0).to_numpy(), values)
+    return Columns.of(rows["point"].to_numpy(), rows["ts"].to_numpy(), values, rows["quality"].to_numpy())
+
+
+def finished(rows: pa.Table) -> pa.Table:
+    """Rows of a day that is over, sorted by point: without their place in the log, their values as whole numbers."""
+    readings = columns_of(rows)
+    scaled, digits, whole = scaled_values(readings.point, readings.value)
+    changed = {
+        "seq": pa.array(np.zeros(len(readings), np.int64)),
+        "value": pa.array(readings.value, mask=whole),
+        "scaled": pa.array(scaled, mask=~whole),
+        "digits": pa.array(digits, mask=~whole),
+    }
+    for name, column in changed.items():
+        rows = rows.set_column(rows.schema.get_field_index(name), SCHEMA.field(name), column)
+    return rows
+
+
+def scaled_values(
+    point: NDArray[np.int32], value: NDArray[np.float64]
+) -> tuple[NDArray[np.int64], NDArray[np.int8], NDArray[np.bool_]]:
+    """(scaled, digits, whole): where `whole`, value is exactly scaled / 10^digits. `digits` are one number a point.
+
+    >>> [part.tolist() for part in scaled_values(np.array([1, 1, 1]), np.array([0.1, 2.25, 1 / 3]))]
+    [[10, 225, 0], [2, 2, 0], [True, True, False]]
+    """
+    n = value.size
+    scaled, digits, whole = np.zeros(n, np.int64), np.zeros(n, np.int8), np.zeros(n, np.bool_)
+    if not n:
+        return scaled, digits, whole
+    fit = np.isfinite(value) & (np.abs(value) < _LARGEST) & ~((value == 0) & np.signbit(value))
+    needed = np.full(n, DIGITS + 1, np.int8)
+    for tried in range(DIGITS, -1, -1):
+        needed[fit & (np.rint(np.where(fit, value, 0.0) * _TENS[tried]) / _TENS[tried] == value)] = tried
+    starts = np.flatnonzero(np.append(True, point[1:] != point[:-1]))
+    most = np.maximum.reduceat(np.where(needed <= DIGITS, needed, 0), starts)
+    places = np.repeat(most, np.diff(np.append(starts, n)))
+    tens = _TENS[places]
+    number = np.rint(np.where(fit, value, 0.0) * tens)
+    whole = fit & (number / tens == value)
+    return np.where(whole, number, 0).astype(np.int64), np.where(whole, places, 0).astype(np.int8), whole
+
+
+class History(DayTable):
+    """The readings' table."""
 
     def __init__(self, url: str) -> None:
-        self.url = url.rstrip("/")
-        self._table: DeltaTable | None = None
-        self._lock = threading.Lock()
-
-    def open(self) -> DeltaTable | None:
-        """The table as it is now; None while nothing was ever written."""
-        with self._lock:
-            if self._table is None:
-                try:
-                    self._table = DeltaTable(self.url)
-                except TableNotFoundError:
-                    return None
-            else:
-                self._table.update_incremental()
-            return self._table
-
-    def create(self) -> DeltaTable:
-        """The table, made when it is missing."""
-        found = self.open()
-        if found is None:
-            if "://" not in self.url:
-                from pathlib import Path
-
-                Path(self.url).mkdir(parents=True, exist_ok=True)
-            self._table = found = DeltaTable.create(
-                self.url, SCHEMA, mode="ignore", partition_by=["day"], name="readings", configuration=_CONFIG
-            )
-        return found
+        super().__init__(url, LAYOUT)
 
     def committed(self, epoch: str) -> int:
         """The sequence of the log (made at `epoch`) up to which everything is here; 0 for nothing."""
-        table = self.open()
-        return (table.transaction_version(_transaction_id(epoch)) or 0) if table is not None else 0
+        return self.mark(_transaction_id(epoch))
 
     def append(self, rows: pa.Table, epoch: str, seq: int) -> None:
-        """Add rows and the place in the log they reach up to, in one commit."""
-        done = CommitProperties(app_transactions=[Transaction(_transaction_id(epoch), seq)])
-        table = self.create()
-        write_deltalake(table, rows, mode="append", writer_properties=_WRITER, commit_properties=done)
-
-    def compact(self, *, days: Sequence[date], by_point: bool) -> dict[str, Any]:
-        """Make few files of many. `by_point`: sort the whole day by point and time, once it is over."""
-        table = self.create()
-        filters: list[tuple[str, str, Any]] = [("day", "in", [str(day) for day in days])]
-        if by_point:
-            return table.optimize.z_order(["point", "ts"], partition_filters=filters, writer_properties=_WRITER)
-        return table.optimize.compact(partition_filters=filters, writer_properties=_WRITER)
-
-    def tidy(self, *, keep_hours: int = 24) -> int:
-        """Remove files that no version of the last hours uses; returns how many."""
-        table = self.create()
-        gone = table.vacuum(retention_hours=keep_hours, dry_run=False, enforce_retention_duration=False)
-        table.cleanup_metadata()
-        return len(gone)
+        """Add rows (of `as_table`) and the place in the log they reach up to, in one commit."""
+        self.write_days(by_day(rows), marks={_transaction_id(epoch): seq})
 
     def files_by_day(self) -> dict[date, int]:
         """How many files each day has."""
-        table = self.open()
-        if table is None:
-            return {}
-        actions = pa.table(table.get_add_actions(flatten=True))
-        counts = pc.value_counts(actions["partition.day"])
-        return {row["values"]: row["counts"] for row in counts.to_pylist()}
+        found: dict[date, int] = {}
+        for file in self.files():
+            found[file.day] = found.get(file.day, 0) + 1
+        return found
 
     def read(self, points: Sequence[int], t0_ms: int, t1_ms: int) -> Columns:
         """Readings of these points with t0 <= ts < t1, by time, then point. Raises nothing for points without any."""
-        rows = self._scan(points, t0_ms, t1_ms, ["point", "ts", "value", "quality"])
+        rows = self.scan(Span(t0_ms, t1_ms, sorted(set(points))), READING)
         if rows is None or not rows.num_rows:
             return Columns.empty()
-        point, ts = rows["point"].to_numpy(), rows["ts"].to_numpy()
-        order = np.lexsort((point, ts))
-        found = Columns.of(point, ts, rows["value"].to_numpy(), rows["quality"].to_numpy())
-        return found.take(order)
+        found = columns_of(rows)
+        return found.take(np.lexsort((found.point, found.ts)))
+
+    def day_pieces(self, day: date) -> Iterator[Columns]:
+        """All readings of a day by point and time, in pieces that fit into memory and part no point."""
+        files: list[FileInfo] = self.files([day])
+        if files:
+            for rows in self.sorted_pieces(files, READING):
+                yield columns_of(rows)
 
     def accepted(self, points: Sequence[int], t0_ms: int, t1_ms: int) -> Columns:
         """Readings of these points with t0 <= ts < t1 in the order in which they were accepted, late ones too."""
@@ -151,27 +177,12 @@ class History:
         return Columns.of(*(rows[name].to_numpy() for name in ("point", "ts", "value", "quality")))
 
     def rows_since(self, t0_ms: int) -> tuple[Columns, NDArray[np.int64]]:
-        """Everything from t0 on in the order of the log, with its sequences."""
-        rows = self._scan(None, t0_ms, 253_402_300_799_999, SCHEMA.names[1:])
+        """Everything from t0 on in the order of the log, with its sequences; first, by time, what was merged."""
+        rows = self.scan(Span(t0_ms, END_MS), [*READING, "seq"])
         if rows is None:
             return Columns.empty(), np.empty(0, np.int64)
-        rows = rows.sort_by("seq")
-        found = Columns.of(*(rows[name].to_numpy() for name in ("point", "ts", "value", "quality")))
-        return found, rows["seq"].to_numpy()
+        rows = rows.sort_by([("seq", "ascending"), ("ts", "ascending")])
+        return columns_of(rows), rows["seq"].to_numpy()
 
-    def _scan(self, points: Sequence[int] | None, t0_ms: int, t1_ms: int, names: Sequence[str]) -> pa.Table | None:
-        table = self.open()
-        if table is None or t1_ms <= t0_ms:
-            return None
-        expression = (pc.field("ts") >= t0_ms) & (pc.field("ts") < t1_ms)
-        first, last = (datetime.fromtimestamp(ms / 1000, UTC).date() for ms in (t0_ms, t1_ms - 1))
-        expression &= (pc.field("day") >= pa.scalar(first)) & (pc.field("day") <= pa.scalar(last))
-        if points is not None:
-            wanted = sorted(set(points))
-            if not wanted:
-                return None
-            expression &= (pc.field("point") >= wanted[0]) & (pc.field("point") <= wanted[-1])
-            if len(wanted) > 1:
-                expression &= pc.field("point").isin(wanted)
-        dataset: ds.Dataset = table.to_pyarrow_dataset()
-        return dataset.to_table(columns=list(names), filter=expression)
+
+__all__ = ["DAY_MS", "History", "as_table", "columns_of", "day_ms", "day_of", "days_between"]

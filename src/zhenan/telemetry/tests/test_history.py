@@ -103,24 +103,6 @@ def test_without_its_state_files_the_memory_is_taken_from_the_table(tmp_path):
     assert len(him.take([message(2, (1, T0 + 5, 9), (1, T0, 9), (1, T0 + 6, 9))])) == 1
 
 
-@pytest.mark.parametrize("by_point", [False, True])
-def test_compacting_changes_files_and_not_readings(tmp_path, by_point):
-    him = historian(tmp_path)
-    for n in range(1, 6):
-        him.take([message(n, *((p, T0 + n, p + n) for p in range(20)))])
-        commit(him)
-    history = him.history
-    before = rows(history.read(range(20), 0, T0 + DAY_MS))
-    (day,) = history.files_by_day()
-    assert history.files_by_day() == {day: 5}
-    history.compact(days=[day], by_point=by_point)
-    assert history.files_by_day() == {day: 1}
-    assert rows(history.read(range(20), 0, T0 + DAY_MS)) == before
-    history.tidy(keep_hours=0)
-    assert rows(History(str(tmp_path / "h")).read(range(20), 0, T0 + DAY_MS)) == before
-    assert historian(tmp_path).committed == 5
-
-
 def test_recent_readings_include_those_that_are_only_in_the_log(tmp_nats, tmp_path):
     async def write():
         client = await connect(tmp_nats.url, "test")
