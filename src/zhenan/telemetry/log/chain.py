@@ -25,7 +25,7 @@ SOURCE_SEQ: Final = "Zn-Source-Seq"
 KEYS: Final = "Zn-Keys"
 RECEIVED: Final = "Zn-Received"
 MAX_KEYS: Final = 4000  # in one commit: JetStream takes 64 kB of headers
-_WRONG_LAST: Final = 10071
+WRONG_LAST: Final = (10071, 10164)  # what JetStream says to a compare-and-set that came too late
 _ANSWER_S: Final = 5.0
 log = structlog.get_logger("zhenan.log")
 
@@ -107,7 +107,7 @@ class Chain:
         try:
             return (await self.js.publish(self.subject, data, headers=headers)).seq
         except nats.js.errors.APIError as err:
-            if err.err_code != _WRONG_LAST:
+            if err.err_code not in WRONG_LAST:
                 log.error("log.commit_refused", subject=self.subject, error=str(err))
                 await asyncio.sleep(0.5)
         except PASSING as err:
