@@ -1,14 +1,15 @@
 """Lanes shared among workers: who holds which, for how long, and with what fencing token.
 
-A worker is a *member* by one key of a JetStream bucket that it writes anew every `BEAT_S`; which member holds which lane
-is one document, changed by compare-and-set alone. Nobody's wall clock enters:
+A worker is a *member* by one key of a JetStream bucket that it writes anew every `BEAT_S`; which member holds which
+lane is one document, changed by compare-and-set alone. Nobody's wall clock enters:
 
 - a holder trusts its lanes for `HOLD_S` from the moment at which it *sent* its last beat that was written;
-- another may put it out only after having *seen* its beat unchanged for `TTL_S` > HOLD_S, in looks that followed each other
-  closely, and only by removing exactly that beat (compare-and-set): of a beat and an eviction one is refused.
+- another may put it out only after having *seen* its beat unchanged for `TTL_S` > HOLD_S, in looks that followed each
+  other closely, and only by removing exactly that beat (compare-and-set): of a beat and an eviction one is refused.
 
-So a holder has stopped by its own clock before its lanes can be had. What it had under way when it was paused is refused
-where it is written: every lane is taken with a token greater than all before it (`log.states`, `history.lanes`).
+So a holder has stopped by its own clock before its lanes can be had. What it had under way when it was paused is
+refused where it is written: every lane is taken with a token greater than all before it (`log.states`), and history takes
+a commit only behind the one it knows of (`history.lanes`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from nats.js.errors import BucketNotFoundError, KeyNotFoundError, KeyWrongLastSe
 from nats.js.kv import KeyValue
 
 from zhenan.telemetry.log.chain import WRONG_LAST
-from zhenan.telemetry.log.connect import PASSING, wait_connected
+from zhenan.telemetry.log.connect import PASSING, elsewhere, wait_connected
 from zhenan.telemetry.log.streams import replicas
 
 BUCKET: Final = "LEASES"
@@ -191,12 +192,17 @@ class Leases:
 
     async def run(self) -> None:
         """Beat, look, claim, for ever."""
+        answered = clock_s()
         while True:
             began = clock_s()
             try:
                 await self._turn()
+                answered = clock_s()
             except PASSING as err:
                 log.warning("lease.no_answer", role=self.role, error=str(err) or type(err).__name__)
+                if clock_s() - answered > self.ttl_s:  # the server we talk to may be cut off from the others
+                    await elsewhere(self.client)
+                    answered = clock_s()
             await asyncio.sleep(max(0.05, self.beat_s - (clock_s() - began)))
 
     async def _turn(self) -> None:

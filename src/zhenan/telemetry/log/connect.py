@@ -55,6 +55,13 @@ async def connect(url: str, name: str) -> Client:
             await asyncio.sleep(RECONNECT_S)
 
 
+async def elsewhere(client: Client) -> None:
+    """Go over to another server of the cluster, from one that keeps the connection and answers nothing."""
+    if len(client.servers) > 1 and client.is_connected:
+        log.warning("broker.elsewhere", left=client.connected_url.netloc if client.connected_url else "")
+        await client.force_reconnect()
+
+
 async def wait_connected(client: Client) -> None:
     """Wait until the broker is there. Raises ConnectionError when this client was closed."""
     while not client.is_connected:
