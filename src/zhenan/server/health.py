@@ -17,6 +17,7 @@ from django.http import HttpRequest, JsonResponse
 from nats.js.errors import APIError, ServiceUnavailableError
 
 from zhenan.server import config
+from zhenan.telemetry.log.connect import servers
 
 WAIT_S = 2
 
@@ -52,7 +53,7 @@ async def _connected(url: str) -> nats.NATS:
         """The failed attempt is the finding; nothing more to log."""
 
     async with asyncio.timeout(WAIT_S):
-        return await nats.connect(url, connect_timeout=WAIT_S, allow_reconnect=False, error_cb=quietly)
+        return await nats.connect(servers(url), connect_timeout=WAIT_S, allow_reconnect=False, error_cb=quietly)
 
 
 async def broker(url: str) -> list[Finding]:

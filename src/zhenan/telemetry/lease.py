@@ -8,8 +8,8 @@ lane is one document, changed by compare-and-set alone. Nobody's wall clock ente
   other closely, and only by removing exactly that beat (compare-and-set): of a beat and an eviction one is refused.
 
 So a holder has stopped by its own clock before its lanes can be had. What it had under way when it was paused is
-refused where it is written: every lane is taken with a token greater than all before it (`log.states`), and history takes
-a commit only behind the one it knows of (`history.lanes`).
+refused where it is written: every lane is taken with a token greater than all before it (`log.states`), and history
+takes a commit only behind the one it knows of (`history.lanes`).
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from zhenan.domains.monitoring import services
 from zhenan.server.processes import Process, addresses, listen, run, state_folder
 from zhenan.server.processes.commands import send_commands
 from zhenan.server.processes.setups import LaneSetup, Setups
-from zhenan.server.processes.sharing import Sharing, lane_count, leases_of, shared
+from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, shared
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.engine import warm_up
 from zhenan.telemetry.judge.live import LiveJudge
@@ -35,7 +35,6 @@ from zhenan.telemetry.log.follower import Follower, Message
 from zhenan.telemetry.log.generations import Generations
 from zhenan.telemetry.log.retry import retried
 from zhenan.telemetry.log.states import State
-from zhenan.telemetry.log.tasks import end
 
 log = structlog.get_logger("zhenan.judge")
 SAVE_S = 5.0
@@ -149,14 +148,13 @@ class Lanes:
             self.process, live, follower, state.save,
             lambda: self.setups.of(lease.lane), allowed=lambda: self.leases.ensure(lease),
         )  # fmt: skip
-        sending = [asyncio.create_task(send_commands(self.process, self.client, self.asked))] if not lease.lane else []
+        more = () if lease.lane else (send_commands(self.process, self.client, self.asked),)
         try:
-            await judging.run(lease.leaving)
+            await beside(judging.run(lease.leaving), *more)
             await judging.save()
         finally:
             if self.judging.get(lease.lane) is judging:
                 del self.judging[lease.lane]
-            await end(sending)
             await follower.close()
 
 

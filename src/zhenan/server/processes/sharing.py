@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 import structlog
 from nats.aio.client import Client
@@ -35,6 +36,18 @@ def lane_count() -> int:
 def leases_of(client: Client, role: str, count: int) -> Leases:
     """This worker's part in a role's leases, under ZHENAN_WORKER or the machine's name."""
     return Leases(client, role, count, name=os.environ.get("ZHENAN_WORKER", ""))
+
+
+async def beside(main: Coroutine[Any, Any, None], *others: Coroutine[Any, Any, None]) -> None:
+    """Run `main` to its end, with others beside it that end with it. Raises the error of whichever fails."""
+    first, *_ = tasks = [asyncio.create_task(part) for part in (main, *others)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+        await first
+    finally:
+        await end(tasks)
 
 
 class Sharing:
