@@ -15,6 +15,7 @@ takes a commit only behind the one it knows of (`history.lanes`).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import socket
@@ -144,6 +145,7 @@ class Leases:
         self._watched: dict[str, _Watch] = {}
         self._book_seen = 0
         self._releasing: set[int] = set()
+        self._wake = asyncio.Event()
 
     @property
     def kv(self) -> KeyValue:
@@ -166,12 +168,12 @@ class Leases:
                 return
             await asyncio.sleep(0.05)
 
-    async def release(self, lease: Lease) -> None:
-        """Give a lane back, once nothing more is written for it."""
+    def release(self, lease: Lease) -> None:
+        """Give a lane back, once nothing more is written for it; it is said at the next turn, which comes at once."""
         if self.held.get(lease.lane) is lease:
             del self.held[lease.lane]
             self._releasing.add(lease.lane)
-            await self._settle()
+            self._wake.set()
 
     async def leave(self) -> None:
         """Give everything back and be no member any more; what cannot be said in time lapses by itself."""
@@ -203,7 +205,9 @@ class Leases:
                 if clock_s() - answered > self.ttl_s:  # the server we talk to may be cut off from the others
                     await elsewhere(self.client)
                     answered = clock_s()
-            await asyncio.sleep(max(0.05, self.beat_s - (clock_s() - began)))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), max(0.05, self.beat_s - (clock_s() - began)))
+            self._wake.clear()
 
     async def _turn(self) -> None:
         await wait_connected(self.client)
@@ -360,13 +364,14 @@ class Leases:
 
     def _see(self, book: Book) -> None:
         """Take what the book says is ours; mark what is beyond our share."""
-        self._releasing.clear()
         mine, before = book.of(self.member), set(self.held.values())
+        self._releasing &= mine.keys()  # what came to be given back while we wrote is said next time
         for lane, lease in list(self.held.items()):
             if mine.get(lane) != lease.token:
                 del self.held[lane]
         for lane, token in mine.items():
-            self.held.setdefault(lane, Lease(lane, token))
+            if lane not in self._releasing:
+                self.held.setdefault(lane, Lease(lane, token))
         staying = [lease for _, lease in sorted(self.held.items()) if not lease.leaving.is_set()]
         for lease in staying[book.share(self.member) :]:
             lease.leaving.set()

@@ -60,7 +60,10 @@ def _free(protocol: str, preferred: int) -> int:
 
 
 def source_name() -> str:
-    """The writer's name in the log: ZHENAN_GATEWAY_NAME, else `gateway`, in a cluster the machine's. Raises BadSetting."""
+    """The writer's name in the log: ZHENAN_GATEWAY_NAME, else `gateway`, in a cluster the machine's.
+
+    Raises BadSetting.
+    """
     given = os.environ.get("ZHENAN_GATEWAY_NAME", "")
     if given and (not re.fullmatch(r"[A-Za-z0-9_-]+", given) or given == MQTT_SOURCE):
         raise config.BadSetting("ZHENAN_GATEWAY_NAME", f"came {given!r}", "want letters, digits, - and _, not mqtt")
@@ -155,7 +158,7 @@ class Together:
             await others.close()
 
     async def _take_mqtt(self, lease: Lease) -> None:
-        """Take the queue of MQTT until the lease is to be given back. Raises Fenced when another has gone on with it."""
+        """Take the queue of MQTT until the lease is to be given back. Raises Fenced when another went on with it."""
         gateway, config = self.gateway, self.gateway.config
         client = await connect(self._url, "gateway-mqtt")
         intake = Intake(client, gateway.registry, gateway.counters, source=MQTT_SOURCE, lanes=config.lanes)

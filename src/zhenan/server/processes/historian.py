@@ -24,7 +24,7 @@ from zhenan.domains.monitoring import services
 from zhenan.domains.monitoring.models import QuarantinedFrame
 from zhenan.server import config
 from zhenan.server.processes import Process, addresses, run, state_folder
-from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, shared
+from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, let_others_write, shared
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.history.historian import Counts, Historian
@@ -108,6 +108,7 @@ def counted(counts: Counts) -> Mapping[str, float]:
 
 
 async def _together(process: Process, client: Client) -> None:
+    let_others_write()
     js = client.jetstream(timeout=5)
     await retried(lambda: states.ensure(js), "streams")
     epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")

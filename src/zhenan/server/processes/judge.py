@@ -23,7 +23,7 @@ from zhenan.domains.monitoring import services
 from zhenan.server.processes import Process, addresses, listen, run, state_folder
 from zhenan.server.processes.commands import send_commands
 from zhenan.server.processes.setups import LaneSetup, Setups
-from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, shared
+from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, let_others_write, shared
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.engine import warm_up
 from zhenan.telemetry.judge.live import LiveJudge
@@ -91,6 +91,7 @@ async def _alone(process: Process, client: Client) -> None:
 
 
 async def _together(process: Process, client: Client) -> None:
+    let_others_write()
     await retried(lambda: states.ensure(client.jetstream(timeout=5)), "streams")
     setups = Setups(process, lane_count())
     await setups.load()

@@ -35,7 +35,7 @@ class Worker:
         while True:
             for one in list(self.leases.held.values()):
                 if one.leaving.is_set():
-                    await self.leases.release(one)
+                    self.leases.release(one)
             await asyncio.sleep(0.02)
 
     @property
