@@ -77,6 +77,12 @@ class City:
         """When these workers held every lane of a role, each of them some."""
         return held_by(self.nats, role, set(names), LANES)
 
+    def stop(self) -> dict[str, int]:
+        """Ask all to stop; their exit statuses."""
+        for worker in self.workers.values():
+            worker.process.terminate()
+        return {name: worker.process.wait(25) for name, worker in self.workers.items()}
+
     def end(self) -> None:
         for worker in self.workers.values():
             worker.end()
@@ -150,10 +156,10 @@ def trouble(city: City) -> dict[str, float]:
 
     leader = city.nats.ask(log_leader)
     city.nats.kill(leader)
-    time.sleep(2)
+    time.sleep(1)
     city.nats.start(leader)
     city.nats.processes[(leader + 1) % 3].send_signal(signal.SIGSTOP)  # it keeps its connections and says nothing
-    time.sleep(6)
+    time.sleep(5)
     city.nats.processes[(leader + 1) % 3].send_signal(signal.SIGCONT)
     return took
 
@@ -193,7 +199,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: 
     clock.append(time.monotonic())
     settled(city, sent, tmp_postgres)
     clock.append(time.monotonic())
-    ended = {name: worker.stop() for name, worker in city.workers.items()}
+    ended = city.stop()
     clock.append(time.monotonic())
     print("start, trouble, senders, settling, stop, s:", [round(b - a, 1) for a, b in itertools.pairwise(clock)])
     print("replaced after, s:", {what: round(seconds, 1) for what, seconds in took.items()})

@@ -138,10 +138,6 @@ class Worker:
     def wake(self) -> None:
         self.process.send_signal(signal.SIGCONT)
 
-    def stop(self) -> int:
-        self.process.terminate()
-        return self.process.wait(25)
-
     def end(self) -> None:
         self.links.heal()
         if self.process.poll() is None:
