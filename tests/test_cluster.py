@@ -7,6 +7,7 @@ that one undisturbed judge gives, each told once, and each worker's lanes were t
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 import os
@@ -25,7 +26,7 @@ from tests.support.cluster import NatsCluster, Worker, held_by
 from tests.support.links import Links
 from tests.support.live import Running, copy_schema
 
-from zhenan.server import embedded
+from zhenan.server import embedded, health
 from zhenan.telemetry.gateway.intake import REFUSED
 from zhenan.telemetry.history.table import History
 from zhenan.telemetry.log import streams
@@ -199,6 +200,9 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: 
     clock.append(time.monotonic())
     settled(city, sent, tmp_postgres)
     clock.append(time.monotonic())
+    city.held_by("judge", "j1", "j2", "j3")
+    city.held_by("historian", "h1", "h2")
+    told = {one.name: one for one in asyncio.run(health.broker(city.nats.url))}
     ended = city.stop()
     clock.append(time.monotonic())
     print("start, trouble, senders, settling, stop, s:", [round(b - a, 1) for a, b in itertools.pairwise(clock)])
@@ -212,6 +216,11 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: 
     assert stored == sorted(row[:3] for rows in sent.rows.values() for row in rows)
     assert city.nats.ask(refused) == dict(sent.refused)
     story.alarms_as_undisturbed(running, sent)
+    readings = told["stream READINGS"].data
+    assert {readings["leader"], *readings["copies"]} == {"n0", "n1", "n2"}
+    for role, names in (("judge", ["j1", "j2", "j3"]), ("historian", ["h1", "h2"])):
+        assert told[f"lanes {role}"].ok, told[f"lanes {role}"].detail
+        assert list(told[f"lanes {role}"].data["holders"]) == names
 
 
 def settled(city: City, sent: story.Sent, postgres: Any) -> None:
