@@ -38,6 +38,23 @@ def test_a_password_with_special_characters_reaches_the_database_unchanged():
     assert (entry["HOST"], entry["PORT"]) == ("db.example", "5433")
 
 
+@pytest.mark.parametrize(
+    ("url", "host", "port", "attrs"),
+    [
+        ("postgresql://u:p@a:5432,b:5433/z", "a,b", "5432,5433", "read-write"),
+        ("postgresql://u:p@a,b/z", "a,b", "5432,5432", "read-write"),
+        ("postgresql://u:p@a,b/z?target_session_attrs=any&sslmode=require", "a,b", "5432,5432", "any"),
+        ("postgresql://u:p@a/z", "a", "5432", None),
+        ("postgresql://u:p@/z?host=/run/postgresql", "/run/postgresql", "5432", None),
+    ],
+)
+def test_of_several_servers_the_one_that_takes_writes_is_used(url, host, port, attrs):
+    entry = config.django_database(url)
+    assert (entry["HOST"], entry["PORT"]) == (host, port)
+    assert entry["OPTIONS"].get("target_session_attrs") == attrs
+    assert entry["OPTIONS"].get("sslmode") == ("require" if "sslmode" in url else None)
+
+
 def test_the_environment_wins_over_the_embedded_engines(tmp_path, monkeypatch):
     monkeypatch.setenv("ZHENAN_DATA", str(tmp_path))
     config.engines_file().parent.mkdir()

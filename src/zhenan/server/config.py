@@ -6,7 +6,9 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -70,28 +72,53 @@ def django_database(url: str) -> dict[str, object]:
     """
     if not url:
         return {"ENGINE": "django.db.backends.postgresql", "NAME": "zhenan", "HOST": "database-url-is-not-set"}
-    parts = urlsplit(url)
-    if parts.scheme not in ("postgresql", "postgres") or not parts.path.strip("/"):
-        raise BadSetting(
-            "DATABASE_URL",
-            f"came {parts.scheme}://{parts.hostname or ''}{parts.path}",
-            "want postgresql://user:password@host:port/name",
-        )
+    known = connection(url)
     # The web process answers each request in a thread of its own: connections come from a pool of this size.
     pool = number("ZHENAN_DATABASE_POOL", default=0)
-    query = dict(pair.split("=", 1) for pair in parts.query.split("&") if "=" in pair)
     return {
         "ENGINE": "django.db.backends.postgresql",
-        "NAME": unquote(parts.path.strip("/")),
-        "USER": unquote(parts.username or ""),
-        "PASSWORD": unquote(parts.password or ""),
-        "HOST": unquote(query.get("host", parts.hostname or "")),
-        "PORT": str(parts.port or 5432),
+        "NAME": known.pop("dbname"),
+        "USER": known.pop("user", ""),
+        "PASSWORD": known.pop("password", ""),
+        "HOST": known.pop("host", ""),
+        "PORT": known.pop("port"),
         "CONN_MAX_AGE": 0 if pool else 60,
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {"application_name": "zhenan"}
+        "OPTIONS": {"application_name": "zhenan", **known}
         | ({"pool": {"min_size": 1, "max_size": pool, "timeout": 10}} if pool else {}),
     }
+
+
+# A server that vanished without a word (a machine without power, a link that was cut) is noticed within ten seconds or
+# so: without these the kernel would wait for its answer for a quarter of an hour.
+_NOTICED = {
+    "connect_timeout": "5",
+    "keepalives_idle": "5",
+    "keepalives_interval": "2",
+    "keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}
+
+
+def connection(url: str) -> dict[str, str]:
+    """What psycopg is told of a postgresql:// address. It may name several servers (`@a:5432,b:5432/`): the one that
+    takes writes is used. Raises BadSetting."""
+    try:
+        found = {key: str(value) for key, value in conninfo_to_dict(url).items()}
+    except psycopg.Error:
+        found = {}
+    if not url.startswith(("postgresql://", "postgres://")) or not found.get("dbname"):
+        scheme, _, rest = url.partition("://")
+        raise BadSetting(
+            "DATABASE_URL",
+            f"came {scheme}://{rest.rpartition('@')[2]}",  # never the password
+            "want postgresql://user:password@host:port/name",
+        )
+    ports = [port or "5432" for port in found.get("port", "").split(",")]
+    found["port"] = ",".join(ports)
+    if "," in found.get("host", ""):
+        found.setdefault("target_session_attrs", "read-write")
+    return {**_NOTICED, **found}
 
 
 def number(name: str, *, default: int) -> int:

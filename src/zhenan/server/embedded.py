@@ -277,7 +277,7 @@ mqtt {{
   ack_wait: "30s"
   max_ack_pending: 1000
 }}
-authorization {{
+{cluster}authorization {{
   users: [
     {{ user: "zhenan", password: {password} }}
     {{ user: "device", password: {device_password}, permissions: {{
@@ -288,9 +288,23 @@ authorization {{
 """
 
 
+NATS_CLUSTER = """\
+cluster {{
+  name: zhenan
+  listen: "{host}:{port}"
+  no_advertise: true
+  authorization {{ user: "route", password: {password}, timeout: 3 }}
+  routes: [{routes}]
+}}
+"""
+
+
 @dataclass
 class Nats:
-    """One NATS server with JetStream, an MQTT listener and its monitoring page."""
+    """One NATS server with JetStream, an MQTT listener and its monitoring page; with `routes` one of a cluster.
+
+    routes: `host:port` of the cluster's servers, this one's own among them; their `cluster_port`.
+    """
 
     folder: Path
     password: str
@@ -302,18 +316,21 @@ class Nats:
     name: str = "nats"
     stop_signal: signal.Signals = signal.SIGTERM
     server_name: str = field(default="zhenan")
+    host: str = LOOPBACK
+    cluster_port: int = 0
+    routes: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
-        return f"nats://zhenan:{quote(self.password)}@{LOOPBACK}:{self.port}"
+        return f"nats://zhenan:{quote(self.password)}@{self.host}:{self.port}"
 
     @property
     def mqtt_url(self) -> str:
-        return f"mqtt://device:{quote(self.device_password)}@{LOOPBACK}:{self.mqtt_port}"
+        return f"mqtt://device:{quote(self.device_password)}@{self.host}:{self.mqtt_port}"
 
     @property
     def http_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.http_port}"
+        return f"http://{self.host}:{self.http_port}"
 
     @property
     def config(self) -> Path:
@@ -333,7 +350,8 @@ class Nats:
         pid_file.unlink(missing_ok=True)
         written = NATS_CONFIG.format(
             server_name=self.server_name,
-            host=LOOPBACK,
+            host=self.host,
+            cluster=self._cluster(),
             port=self.port,
             http_port=self.http_port,
             mqtt_port=self.mqtt_port,
@@ -345,6 +363,13 @@ class Nats:
         )
         write_private(self.config, written)
 
+    def _cluster(self) -> str:
+        if not self.routes:
+            return ""
+        routes = ", ".join(json.dumps(f"nats://route:{quote(self.password)}@{where}") for where in self.routes)
+        password = json.dumps(self.password)
+        return NATS_CLUSTER.format(host=self.host, port=self.cluster_port, password=password, routes=routes)
+
     def argv(self) -> list[str]:
         return [str(nats_program()), "-c", str(self.config)]
 
@@ -352,7 +377,7 @@ class Nats:
         return {"cwd": str(self.folder)}
 
     def ready(self) -> bool:
-        asked = http.client.HTTPConnection(LOOPBACK, self.http_port, timeout=2)
+        asked = http.client.HTTPConnection(self.host, self.http_port, timeout=2)
         try:
             asked.request("GET", "/healthz?js-enabled-only=true")
             return asked.getresponse().status == 200

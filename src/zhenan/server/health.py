@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,11 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, JsonResponse
 from nats.js.errors import APIError, ServiceUnavailableError
 
-from zhenan.server import config
+from zhenan.server import config, health_cluster
+from zhenan.telemetry import lease
+from zhenan.telemetry.lease import Book
+from zhenan.telemetry.log.connect import servers
+from zhenan.telemetry.log.streams import READINGS
 
 WAIT_S = 2
 
@@ -52,7 +56,7 @@ async def _connected(url: str) -> nats.NATS:
         """The failed attempt is the finding; nothing more to log."""
 
     async with asyncio.timeout(WAIT_S):
-        return await nats.connect(url, connect_timeout=WAIT_S, allow_reconnect=False, error_cb=quietly)
+        return await nats.connect(servers(url), connect_timeout=WAIT_S, allow_reconnect=False, error_cb=quietly)
 
 
 async def broker(url: str) -> list[Finding]:
@@ -68,8 +72,11 @@ async def broker(url: str) -> list[Finding]:
         version = f"{told.major}.{told.minor}.{told.patch}"
         found = [Finding("nats", True, f"nats-server {version}", {"version": version})]
         stream_api = client.jetstream(timeout=WAIT_S)
+        books = await lease.look(stream_api)
         for stream in await stream_api.streams_info():
-            found += await _consumers(stream_api, stream)
+            found += await _consumers(stream_api, stream, books)
+        if "mqtt" in books:
+            found.append(Finding("lanes mqtt", *health_cluster.sharing("mqtt", books["mqtt"], {})))
         return found
     except (nats.errors.Error, APIError, ServiceUnavailableError, TimeoutError) as err:
         return [Finding("nats", False, f"JetStream does not answer: {str(err) or type(err).__name__}")]
@@ -77,20 +84,25 @@ async def broker(url: str) -> list[Finding]:
         await client.close()
 
 
-async def _consumers(stream_api: Any, stream: Any) -> list[Finding]:
+async def _consumers(stream_api: Any, stream: Any, books: Mapping[str, Book]) -> list[Finding]:
     name = stream.config.name
     if name.startswith("$MQTT"):
         return []
-    consumers = await stream_api.consumers_info(name)
     state = stream.state
+    well, copies, data = health_cluster.copies(stream)
     kept = Finding(
         f"stream {name}",
-        True,
-        f"{state.messages} messages, {state.bytes} bytes",
-        {"messages": state.messages, "bytes": state.bytes},
+        well,
+        f"{state.messages} messages, {state.bytes} bytes{copies}",
+        {"messages": state.messages, "bytes": state.bytes, **data},
     )
-    limit = int(os.environ.get("ZHENAN_LAG_LIMIT", "20000"))
-    return [kept, *(_lag(name, consumer, limit) for consumer in consumers)]
+    lanes, others = health_cluster.by_lane(await stream_api.consumers_info(name), books)
+    shared = [
+        Finding(f"lanes {role}", *health_cluster.sharing(role, books[role], lanes.get(role, {})))
+        for role in ("judge", "historian")
+        if name == READINGS and role in books
+    ]
+    return [kept, *shared, *(_lag(name, consumer, health_cluster.lag_limit()) for consumer in others)]
 
 
 def _lag(stream: str, consumer: Any, limit: int) -> Finding:
@@ -108,7 +120,7 @@ async def healthz(_: HttpRequest) -> JsonResponse:
         f.name.removeprefix("lag "): f.data["pending"] + f.data["unacknowledged"]
         for f in found
         if f.name.startswith("lag ")
-    }
+    } | {f"{READINGS}/{f.name.removeprefix('lanes ')}": f.data["waiting"] for f in found if f.name.startswith("lanes ")}
     well = all(f.ok is not False for f in found if f.name in ("database", "nats"))
     body = {
         "status": "ok" if well else "failing",

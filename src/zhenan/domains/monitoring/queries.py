@@ -86,12 +86,16 @@ def gateway_points() -> Iterator[PointRow]:
 
 @dataclass(frozen=True)
 class JudgeSetup:
-    """What the live judge judges by. A point's key is its id as text; ``registered_at`` is int64 ms, one a point."""
+    """What the live judge judges by. A point's key is its id as text; ``registered_at`` is int64 ms, one a point.
+
+    ``partition``: uint8, of the device on whose connection the point comes, as the gateway spreads them.
+    """
 
     stamp: str
     rules: tuple[Rule, ...]
     points: list[str]
     registered_at: NDArray[np.int64]
+    partition: NDArray[np.uint8]
 
 
 def judge_stamp() -> str:
@@ -104,10 +108,10 @@ def judge_setup() -> JudgeSetup:
     rows = list(
         Point.objects.filter(device__active=True)
         .order_by("id")
-        .values_list("id", "measure", "device__model", "device__created_at")
+        .values_list("id", "measure", "device__model", "device__created_at", "device_id", "device__parent_id")
     )
     applies: dict[str, list[str]] = {}
-    for point, measure, model, _created in rows:
+    for point, measure, model, *_rest in rows:
         for rule in book.rules_for(model, measure):
             applies.setdefault(rule.code, []).append(str(point))
     written = [
@@ -119,6 +123,7 @@ def judge_setup() -> JudgeSetup:
         rules=compiled(written) if written else (),
         points=[str(row[0]) for row in rows],
         registered_at=np.array([int(row[3].timestamp() * 1000) for row in rows], dtype=np.int64),
+        partition=np.array([(row[5] or row[4]) % PARTITIONS for row in rows], dtype=np.uint8),
     )
 
 

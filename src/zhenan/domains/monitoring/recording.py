@@ -80,7 +80,10 @@ def _raise(raises: list[Transition], points: dict[str, Point], done: Recorded) -
     Alarm.objects.bulk_create(
         [alarm for pk, alarm in wanted.items() if pk not in known], ignore_conflicts=True, batch_size=2000
     )
-    fresh = [alarm for pk, alarm in wanted.items() if pk not in known]
+    # Of two judges that write the same alarm at once (one was paused and has lost its lane) one waits for the other's
+    # commit and inserts nothing: whose row it became is told by the moment it was written at.
+    written = dict(Alarm.objects.filter(pk__in=list(wanted.keys() - known)).values_list("pk", "recorded_at"))
+    fresh = [alarm for pk, alarm in wanted.items() if pk not in known and written.get(pk) == alarm.recorded_at]
     done.raised += [alarm.pk for alarm in fresh]
     return fresh
 

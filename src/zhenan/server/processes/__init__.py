@@ -125,8 +125,8 @@ async def listen(channel: str, changed: asyncio.Event) -> None:
     """Set `changed` at every notification of the database, and after every reconnect (one may have been missed)."""
     while True:
         try:
-            address = config.engines().database_url
-            async with await psycopg.AsyncConnection.connect(address, autocommit=True, connect_timeout=5) as connection:
+            address = config.connection(config.engines().database_url)
+            async with await psycopg.AsyncConnection.connect(autocommit=True, **address) as connection:  # type: ignore[arg-type]
                 await connection.execute(f'LISTEN "{channel}"')
                 changed.set()
                 async for _ in connection.notifies():

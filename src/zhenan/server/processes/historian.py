@@ -1,37 +1,49 @@
-"""`zhenan historian`: the readings log into history; what was refused and who was heard into the database."""
+"""`zhenan historian`: the readings log into history; what was refused and who was heard into the database.
+
+Alone it takes the whole log and keeps its state in a folder. With ZHENAN_CLUSTER it shares the lanes of the log with
+other historians by lease, and what another needs to go on is in the table itself and in the broker.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import numpy as np
 import structlog
+from deltalake.exceptions import CommitFailedError
 from django.conf import settings
 from django.utils import timezone
+from nats.aio.client import Client
 
 from zhenan.domains.monitoring import series, services
 from zhenan.domains.monitoring.models import QuarantinedFrame
 from zhenan.server import config
 from zhenan.server.processes import Process, addresses, run, state_folder
+from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, let_others_write, shared
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import quarantine
-from zhenan.telemetry.history.historian import Historian
+from zhenan.telemetry.history.historian import Counts, Historian
 from zhenan.telemetry.history.keeping import Keep, Keeper
+from zhenan.telemetry.history.lanes import Lane, LaneHistorian, place_of
 from zhenan.telemetry.history.table import History
-from zhenan.telemetry.log import streams
-from zhenan.telemetry.log.connect import connect
+from zhenan.telemetry.lease import Lease, Leases
+from zhenan.telemetry.log import states, streams
+from zhenan.telemetry.log.connect import PASSING, connect
 from zhenan.telemetry.log.follower import Follower, Message
 from zhenan.telemetry.log.generations import Generations
 from zhenan.telemetry.log.retry import retried
+from zhenan.telemetry.log.states import State
 
 log = structlog.get_logger("zhenan.historian")
 SEEN_S = 3.0
 OFFLINE_S = 30.0
 SAVE_S = 2.0
+TEND_S = 60.0
 
 
 def main(argv: list[str]) -> int:
@@ -41,30 +53,41 @@ def main(argv: list[str]) -> int:
 
 
 async def _main(process: Process) -> int:
+    client = await connect(addresses().nats_url, "historian")
+    try:
+        await retried(lambda: streams.ensure(client.jetstream(timeout=5)), "streams")
+        await (_together(process, client) if shared() else _alone(process, client))
+    finally:
+        await client.close()
+    return 0
+
+
+def _every_s() -> float:
+    return max(1, config.number("ZHENAN_HISTORY_SECONDS", default=10))
+
+
+async def _alone(process: Process, client: Client) -> None:
     files = Generations(state_folder("historian"), "historian")
     files.hold()
-    client = await connect(addresses().nats_url, "historian")
     js = client.jetstream(timeout=5)
-    await retried(lambda: streams.ensure(js), "streams")
     epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")
-    every_s = config.number("ZHENAN_HISTORY_SECONDS", default=10)
-    keeper = Keeper(series.summaries(settings.HISTORY_URL), keep())
-    historian = await asyncio.to_thread(
-        lambda: Historian(History(settings.HISTORY_URL), files, epoch, every_s=max(1, every_s), keeper=keeper)
-    )
+    history, keeper = History(settings.HISTORY_URL), Keeper(series.summaries(settings.HISTORY_URL), keep())
+    await asyncio.to_thread(lambda: place_of(history.create(), epoch, 0, 1))  # refuses what others share
+    historian = await asyncio.to_thread(lambda: Historian(history, files, epoch, every_s=_every_s(), keeper=keeper))
     follower = Follower(client, streams.READINGS, "historian", after=historian.committed)
-    frames = Frames(process, Follower(client, streams.QUARANTINE, "quarantine"), files)
-    await frames.open(await retried(lambda: streams.epoch(js, streams.QUARANTINE), "stream"))
+    places = Generations(files.folder, "quarantine")
+
+    async def keep_place(data: bytes) -> None:
+        await asyncio.to_thread(places.save, data)
+
+    frames = Frames(process, Follower(client, streams.QUARANTINE, "quarantine"), keep_place)
+    frames.open(places.load(), await retried(lambda: streams.epoch(js, streams.QUARANTINE), "stream"))
     heard = Heard(process)
     log.info("historian.ready", after=historian.committed, url=settings.HISTORY_URL)
 
     def figures() -> Mapping[str, float]:
-        counts = historian.counts
-        return {
-            "readings": counts.readings, "kept": counts.kept, "late": counts.late, "duplicate": counts.duplicate,
-            "commits": counts.commits, "written": counts.written, "committed": historian.committed,
-            "waiting": follower.waiting, "gaps": follower.gaps, "quarantined": frames.stored,
-        }  # fmt: skip
+        told = {"committed": historian.committed, "waiting": follower.waiting, "gaps": follower.gaps}
+        return {**counted(historian.counts), **told, "quarantined": frames.stored}
 
     try:
         await process.until_stopped(
@@ -74,9 +97,33 @@ async def _main(process: Process) -> int:
     finally:
         await follower.close()
         await frames.follower.close()
-        await client.close()
         files.release()
-    return 0
+
+
+def counted(counts: Counts) -> Mapping[str, float]:
+    """What a historian did, as figures."""
+    return {
+        "readings": counts.readings, "kept": counts.kept, "late": counts.late, "duplicate": counts.duplicate,
+        "commits": counts.commits, "written": counts.written,
+    }  # fmt: skip
+
+
+async def _together(process: Process, client: Client) -> None:
+    let_others_write()
+    js = client.jetstream(timeout=5)
+    await retried(lambda: states.ensure(js), "streams")
+    epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")
+    count = lane_count()
+    historian = LaneHistorian(History(settings.HISTORY_URL), epoch, count, every_s=_every_s())
+    leases = leases_of(client, "historian", count)
+    lanes = HistoryLanes(process, client, historian, leases)
+    sharing = Sharing(leases, lanes.serve)
+
+    def figures() -> Mapping[str, float]:
+        return {**counted(historian.counts), **lanes.figures(), "lanes": len(leases.held), "evicted": leases.evicted}
+
+    await process.until_stopped(sharing.run(), lanes.commit(), lanes.heard.run(), process.report(figures))
+    await sharing.finish()
 
 
 def keep() -> Keep:
@@ -107,6 +154,108 @@ async def _follow(historian: Historian, follower: Follower, heard: Heard) -> Non
     finally:
         if committing is not None:
             await committing
+
+
+class HistoryLanes:
+    """Serves lanes of the log for one historian. Whoever holds lane 0 keeps the table in order and stores refusals."""
+
+    def __init__(self, process: Process, client: Client, historian: LaneHistorian, leases: Leases) -> None:
+        self.process, self.client, self.historian, self.leases = process, client, historian, leases
+        self.js = client.jetstream(timeout=5)
+        self.heard = Heard(process)
+        self.followers: dict[int, Follower] = {}
+        self.quarantined = 0
+        self._overtaken: set[int] = set()
+
+    async def serve(self, lease: Lease) -> None:
+        """Take one lane until it is to be given back. Raises Lost, Fenced."""
+        state = State(self.client, "historian", lease.lane, lease.token)
+        kept = await state.open()
+        with contextlib.suppress(*PASSING):
+            await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
+        more = () if lease.lane else (self._frames(lease), self._tend())
+        await beside(self._take(lease, state, kept), *more)
+
+    async def _take(self, lease: Lease, state: State, kept: bytes | None) -> None:
+        while not await self._follow(lease, state, kept):
+            kept = await state.open()  # the former holder's last commit came after our look: begin behind that
+
+    async def _follow(self, lease: Lease, state: State, kept: bytes | None) -> bool:
+        """Take the lane up and go on. False when the table has moved on without us; True when all is given back."""
+        self._overtaken.discard(lease.lane)
+        lane = await self.historian.add(lease.lane, kept)
+        follower = self.followers[lease.lane] = Follower(
+            self.client, streams.READINGS, _reader(lease.lane, lease.token), after=lane.taken,
+            subject=streams.readings_subject(lease.lane, "*"),
+        )  # fmt: skip
+        try:
+            while not lease.leaving.is_set():
+                messages = await follower.read(most=256, wait_s=0.5)
+                await self.leases.ensure(lease)
+                self.heard.note(self.historian.take(lane, messages))
+                await self._keep(lane, state)
+                if lease.lane in self._overtaken:
+                    return False
+                while self.historian.waiting >= 10 * self.historian.at_readings:
+                    await asyncio.sleep(0.05)  # the table is slower than the log: do not gather all of it in memory
+            self._overtaken |= await self.historian.commit()
+            if lease.lane not in self._overtaken:
+                await state.save(self.historian.keepsake(lane))
+            return True
+        finally:
+            self.historian.drop(lane)
+            if self.followers.get(lease.lane) is follower:
+                del self.followers[lease.lane]
+            await follower.close()
+
+    async def _keep(self, lane: Lane, state: State) -> None:
+        kept, lane.to_keep = lane.to_keep, None
+        if kept is not None:
+            await state.save(kept)
+
+    async def commit(self) -> None:
+        """Commit what is due, for ever. An error of the table ends the process: it starts again behind the last one."""
+        while True:
+            await asyncio.sleep(0.1)
+            if self.historian.due() and self.leases.valid():
+                self._overtaken |= await self.historian.commit()
+
+    async def _tend(self) -> None:
+        """Keep the tables, for ever; of two that do so at once the table refuses one."""
+        keeper = Keeper(series.summaries(settings.HISTORY_URL), keep())
+        while True:
+            await asyncio.sleep(TEND_S)
+            try:
+                await asyncio.to_thread(keeper.run, datetime.now(UTC).date())
+            except CommitFailedError as err:
+                log.warning("historian.not_kept", error=str(err))
+
+    async def _frames(self, lease: Lease) -> None:
+        state = State(self.client, "quarantine", 0, lease.token)
+        kept = await state.open()
+        frames = Frames(
+            self.process, Follower(self.client, streams.QUARANTINE, f"quarantine-{lease.token}"), state.save
+        )
+        frames.open([kept] if kept else [], await retried(lambda: streams.epoch(self.js, streams.QUARANTINE), "stream"))
+        try:
+            await frames.run()
+        finally:
+            self.quarantined += frames.stored
+            await frames.follower.close()
+
+    def figures(self) -> Mapping[str, float]:
+        followers = self.followers.values()
+        return {
+            "committed": min((lane.reached for lane in self.historian.lanes.values()), default=0),
+            "waiting": sum(one.waiting for one in followers),
+            "gaps": sum(one.gaps for one in followers),
+            "quarantined": self.quarantined,
+        }
+
+
+def _reader(lane: int, token: int) -> str:
+    """The name of the lane's consumer: one a holder, so that a former one that wakes up cannot take it away."""
+    return f"historian-{lane}-{token}"
 
 
 class Heard:
@@ -145,18 +294,17 @@ class Heard:
 
 
 class Frames:
-    """The quarantine log into the database, each row once."""
+    """The quarantine log into the database, each row once. `keep` stores how far it is."""
 
-    def __init__(self, process: Process, follower: Follower, files: Generations) -> None:
-        self.process, self.follower = process, follower
-        self.files = Generations(files.folder, "quarantine")
+    def __init__(self, process: Process, follower: Follower, keep: Callable[[bytes], Awaitable[None]]) -> None:
+        self.process, self.follower, self._keep = process, follower, keep
         self.stored = 0
         self._epoch = ""
 
-    async def open(self, epoch: str) -> None:
+    def open(self, kept: Sequence[bytes], epoch: str) -> None:
         """Go on where the last run stopped; what was stored after that is stored again, which changes nothing."""
         self._epoch = epoch
-        for data in self.files.load():
+        for data in kept:
             known, _, seq = data.decode("ascii", "replace").partition(" ")
             if known == epoch and seq.isdigit():
                 self.follower.last = int(seq)
@@ -173,7 +321,7 @@ class Frames:
                 self.stored += len(rows)
             if self.follower.last != saved and time.monotonic() - saved_at >= SAVE_S:
                 saved_at, saved = time.monotonic(), self.follower.last
-                await asyncio.to_thread(self.files.save, f"{self._epoch} {saved}".encode("ascii"))
+                await self._keep(f"{self._epoch} {saved}".encode("ascii"))
 
 
 def frames_of(message: Message) -> list[QuarantinedFrame]:

@@ -1,33 +1,46 @@
-"""`zhenan judge`: follows the readings log, judges on arrival, records alarms before anything else happens."""
+"""`zhenan judge`: follows the readings log, judges on arrival, records alarms before anything else happens.
+
+Alone it judges the whole log and keeps its state in a folder. With ZHENAN_CLUSTER it shares the lanes of the log with
+other judges by lease, and keeps each lane's state in the broker, where the next holder finds it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 import structlog
 from django.utils import timezone
+from nats.aio.client import Client
+from nats.js import JetStreamContext
 
-from zhenan.domains.monitoring import queries, services
+from zhenan.domains.monitoring import services
 from zhenan.server.processes import Process, addresses, listen, run, state_folder
 from zhenan.server.processes.commands import send_commands
+from zhenan.server.processes.setups import LaneSetup, Setups
+from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, let_others_write, shared
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.engine import warm_up
 from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.results import Transition
-from zhenan.telemetry.log import streams
-from zhenan.telemetry.log.connect import connect
+from zhenan.telemetry.lease import Lease, Leases
+from zhenan.telemetry.log import states, streams
+from zhenan.telemetry.log.connect import PASSING, connect
 from zhenan.telemetry.log.follower import Follower, Message
 from zhenan.telemetry.log.generations import Generations
 from zhenan.telemetry.log.retry import retried
+from zhenan.telemetry.log.states import State
 
 log = structlog.get_logger("zhenan.judge")
 SAVE_S = 5.0
 CLOCK_S = 1.0
-STAMP_S = 3.0
 QUIET_S = 15.0  # after a start or a break, devices first get this long to be heard before anyone is called silent
+PAUSED_S = 5.0  # a turn that took longer than this was a pause: what is known of the log is old
 AT_ONCE = 256  # messages judged together
 
 
@@ -38,69 +51,166 @@ def main(argv: list[str]) -> int:
 
 
 async def _main(process: Process) -> int:
-    files = Generations(state_folder("judge"), "judge")
-    files.hold()
     client = await connect(addresses().nats_url, "judge")
     js = client.jetstream(timeout=5)
-    await retried(lambda: streams.ensure(js), "streams")
-    setup = await process.database(queries.judge_setup)
+    try:
+        await retried(lambda: streams.ensure(js), "streams")
+        await (_together(process, client) if shared() else _alone(process, client))
+    finally:
+        await client.close()
+    return 0
+
+
+async def _alone(process: Process, client: Client) -> None:
+    files = Generations(state_folder("judge"), "judge")
+    files.hold()
+    setups = Setups(process, lanes=1)
+    await setups.load()
     warm_up()
-    live = await asyncio.to_thread(LiveJudge.resume, files.load(), setup)
+    live = await resumed(client.jetstream(timeout=5), files.load(), setups.of(0))
+
+    async def keep(data: bytes) -> None:
+        await asyncio.to_thread(files.save, data)
+
+    follower = Follower(client, streams.READINGS, "judge", after=live.place.seq)
+    judging = Judging(process, live, follower, keep, lambda: setups.of(0))
+    asked = asyncio.Event()
+    try:
+        await process.until_stopped(
+            judging.run(),
+            setups.run(),
+            process.report(lambda: figures([judging])),
+            listen("zhenan_devices", setups.changed),
+            listen("zhenan_commands", asked),
+            send_commands(process, client, asked),
+        )
+        await judging.save()
+    finally:
+        await follower.close()
+        files.release()
+
+
+async def _together(process: Process, client: Client) -> None:
+    let_others_write()
+    await retried(lambda: states.ensure(client.jetstream(timeout=5)), "streams")
+    setups = Setups(process, lane_count())
+    await setups.load()
+    warm_up()
+    leases = leases_of(client, "judge", setups.lanes)
+    lanes = Lanes(process, client, setups, leases)
+    sharing = Sharing(leases, lanes.serve)
+
+    def told() -> Mapping[str, float]:
+        return {**figures(lanes.judging.values()), "lanes": len(leases.held), "evicted": leases.evicted}
+
+    await process.until_stopped(
+        sharing.run(),
+        setups.run(),
+        process.report(told),
+        listen("zhenan_devices", setups.changed),
+        listen("zhenan_commands", lanes.asked),
+    )
+    await sharing.finish()
+
+
+async def resumed(js: JetStreamContext, kept: Sequence[bytes], setup: LaneSetup) -> LiveJudge:
+    """The judge as it was kept, if the log is still the one it was reading."""
+    live = await asyncio.to_thread(LiveJudge.resume, kept, setup)
     epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")
     if live.place.epoch not in ("", epoch):
         log.warning("judge.log_is_new", was=live.place.epoch, now=epoch)
         live.place.seq = 0
     live.place.epoch = epoch
     log.info("judge.ready", rules=len(live.engine.rules), points=len(live.engine.keys), after=live.place.seq)
-    judging = Judging(process, live, Follower(client, streams.READINGS, "judge", after=live.place.seq), files)
-    try:
-        asked = asyncio.Event()
-        await process.until_stopped(
-            judging.run(),
-            process.report(judging.figures),
-            listen("zhenan_devices", judging.changed),
-            listen("zhenan_commands", asked),
-            send_commands(process, client, asked),
-        )
-        await judging.save()
-    finally:
-        await judging.follower.close()
-        await client.close()
-        files.release()
-    return 0
+    return live
+
+
+class Lanes:
+    """Serves lanes of the log, each with a judge of its own. Whoever holds lane 0 sends the devices' commands."""
+
+    def __init__(self, process: Process, client: Client, setups: Setups, leases: Leases) -> None:
+        self.process, self.client, self.setups, self.leases = process, client, setups, leases
+        self.js = client.jetstream(timeout=5)
+        self.asked = asyncio.Event()
+        self.judging: dict[int, Judging] = {}
+
+    async def serve(self, lease: Lease) -> None:
+        """Judge one lane until it is to be given back. Raises Lost, Fenced."""
+        state = State(self.client, "judge", lease.lane, lease.token)
+        kept = await state.open()
+        live = await resumed(self.js, [kept] if kept else [], self.setups.of(lease.lane))
+        with contextlib.suppress(*PASSING):  # the former holder's, which would be shown as one that lags
+            await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
+        follower = Follower(
+            self.client, streams.READINGS, _reader(lease.lane, lease.token), after=live.place.seq,
+            subject=streams.readings_subject(lease.lane, "*"),
+        )  # fmt: skip
+        judging = self.judging[lease.lane] = Judging(
+            self.process, live, follower, state.save,
+            lambda: self.setups.of(lease.lane), allowed=lambda: self.leases.ensure(lease),
+        )  # fmt: skip
+        more = () if lease.lane else (send_commands(self.process, self.client, self.asked),)
+        try:
+            await beside(judging.run(lease.leaving), *more)
+            await judging.save()
+        finally:
+            if self.judging.get(lease.lane) is judging:
+                del self.judging[lease.lane]
+            await follower.close()
+
+
+def _reader(lane: int, token: int) -> str:
+    """The name of the lane's consumer: one a holder, so that a former one that wakes up cannot take it away."""
+    return f"judge-{lane}-{token}"
+
+
+async def _always() -> None:
+    """One that judges alone may always go on."""
 
 
 class Judging:
-    """The loop: read, judge, record; now and then the clock, the rules, the state."""
+    """The loop: read, judge, record; now and then the clock, the rules, the state.
 
-    def __init__(self, process: Process, live: LiveJudge, follower: Follower, files: Generations) -> None:
-        self.process, self.live, self.follower, self.files = process, live, follower, files
-        self.changed = asyncio.Event()
+    Args:
+        keep: stores the state; every transition of the log up to it is recorded by then.
+        setup: what to judge by now.
+        allowed: returns when anything may be written; raises when this judge's lane is another's.
+    """
+
+    def __init__(
+        self, process: Process, live: LiveJudge, follower: Follower, keep: Callable[[bytes], Awaitable[None]],
+        setup: Callable[[], LaneSetup], allowed: Callable[[], Awaitable[None]] = _always,
+    ) -> None:  # fmt: skip
+        self.process, self.live, self.follower = process, live, follower
+        self._keep, self._setup, self._allowed = keep, setup, allowed
         self.behind_ms = 0
         self.recorded = self.unrecorded = 0
         now = time.monotonic()
         self._saved_seq, self._saved_at = -1, now
-        self._clock_at = self._broken_at = self._stamp_at = now
+        self._clock_at = self._broken_at = self._turn_at = now
 
-    async def run(self) -> None:
-        """For ever."""
+    async def run(self, until: asyncio.Event | None = None) -> None:
+        """For ever, or until the event is set."""
         await self._record_pending()
-        while True:
-            messages = await self.follower.read(most=AT_ONCE, wait_s=0.25)
-            if messages:
-                await self._judge(messages)
-            now = time.monotonic()
-            if not self.follower.caught_up:
-                self._broken_at = now
-            if now - self._clock_at >= CLOCK_S and now - self._broken_at >= QUIET_S:
-                self._clock_at = now
-                await self._clock()
-            if self.changed.is_set() or now - self._stamp_at >= STAMP_S:
-                self.changed.clear()
-                self._stamp_at = now
-                await self._look_for_changes()
-            if now - self._saved_at >= SAVE_S and self.live.place.seq != self._saved_seq:
-                await self.save()
+        while until is None or not until.is_set():
+            await self._turn()
+
+    async def _turn(self) -> None:
+        messages = await self.follower.read(most=AT_ONCE, wait_s=0.25)
+        await self._allowed()
+        if messages:
+            await self._judge(messages)
+        now = time.monotonic()
+        if not self.follower.caught_up or now - self._turn_at > PAUSED_S:
+            self._broken_at = now
+        self._turn_at = now
+        if now - self._clock_at >= CLOCK_S and now - self._broken_at >= QUIET_S:
+            self._clock_at = now
+            await self._clock()
+        if self._setup().stamp != self.live.stamp:
+            await self._change(self._setup())
+        if now - self._saved_at >= SAVE_S and self.live.place.seq != self._saved_seq:
+            await self.save()
 
     async def _judge(self, messages: Sequence[Message]) -> None:
         columns = Columns.concat([Columns.unpack(message.data) for message in messages])
@@ -111,6 +221,7 @@ class Judging:
     async def _record(self, transitions: Sequence[Transition]) -> None:
         if not transitions:
             return
+        await self._allowed()
         try:
             await self.process.database(services.record_transitions, transitions, at=timezone.now())
         except Exception as err:
@@ -129,7 +240,8 @@ class Judging:
                 log.exception("judge.not_recorded", transition=one._asdict(), error=repr(err))
 
     async def _record_pending(self) -> None:
-        """What the log will not bring again: saved first, so that a kill between the two loses nothing."""
+        """What the log will not bring again: saved first, so that a kill between the two loses nothing (and a judge
+        that has lost its lane, whose saving is refused, records nothing)."""
         if self.live.pending:
             await self.save()
             await self._record(self.live.pending)
@@ -139,10 +251,7 @@ class Judging:
         if self.live.advance(time.time_ns() // 1_000_000):
             await self._record_pending()
 
-    async def _look_for_changes(self) -> None:
-        if await self.process.database(queries.judge_stamp) == self.live.stamp:
-            return
-        setup = await self.process.database(queries.judge_setup)
+    async def _change(self, setup: LaneSetup) -> None:
         withdrawn = await asyncio.to_thread(self.live.change, setup)
         log.info("judge.rules_changed", rules=len(setup.rules), points=len(setup.points), withdrawn=len(withdrawn))
         await self.save()
@@ -150,15 +259,25 @@ class Judging:
 
     async def save(self) -> None:
         """Keep the state; every transition of the log up to it is recorded."""
-        await asyncio.to_thread(self.files.save, self.live.save())
-        self._saved_seq, self._saved_at = self.live.place.seq, time.monotonic()
+        seq = self.live.place.seq
+        await self._keep(self.live.save())
+        self._saved_seq, self._saved_at = seq, time.monotonic()
 
-    def figures(self) -> Mapping[str, float]:
-        counts = self.live.counters
-        return {
-            "readings": counts.readings, "judged": counts.judged, "late": counts.late, "duplicate": counts.duplicate,
-            "unfit": counts.unfit, "unknown_points": counts.refused, "raises": counts.raises, "clears": counts.clears,
-            "sequence": self.live.place.seq, "waiting": self.follower.waiting, "gaps": self.follower.gaps,
-            "unrecorded": self.unrecorded, "behind_ms": self.behind_ms,
-            "rules": len(self.live.engine.rules), "points": len(self.live.engine.keys),
-        }  # fmt: skip
+
+def figures(all_of_them: Iterable[Judging]) -> Mapping[str, float]:
+    """What the judging of every lane comes to."""
+    judging = list(all_of_them)
+    counts: Counter[str] = Counter()
+    for one in judging:
+        counts.update(asdict(one.live.counters))
+    return {
+        "readings": counts["readings"], "judged": counts["judged"], "late": counts["late"],
+        "duplicate": counts["duplicate"], "unfit": counts["unfit"], "unknown_points": counts["refused"],
+        "raises": counts["raises"], "clears": counts["clears"],
+        "sequence": max((one.live.place.seq for one in judging), default=0),
+        "waiting": sum(one.follower.waiting for one in judging), "gaps": sum(one.follower.gaps for one in judging),
+        "unrecorded": sum(one.unrecorded for one in judging),
+        "behind_ms": max((one.behind_ms for one in judging), default=0),
+        "rules": max((len(one.live.engine.rules) for one in judging), default=0),
+        "points": sum(len(one.live.engine.keys) for one in judging),
+    }  # fmt: skip

@@ -66,18 +66,18 @@ class Task:
         judge = Judge(_for(plan.rules, points), [str(point) for point in points.tolist()])
         history = History(plan.history_url)
         parts: list[Transitions] = []
-        readings = 0
+        readings = late = 0
         for start, end in _days(plan.since_ms - plan.lead_ms, plan.until_ms):
-            columns = history.accepted(points.tolist(), start, end)
+            columns, came_late = history.judged(points.tolist(), start, end)
+            readings, late = readings + len(columns) + came_late, late + came_late
             if not len(columns):
                 continue
             number = np.searchsorted(points, columns.point).astype(np.int32)
             parts.append(judge.judge(replace(columns, point=number)).transitions)
-            readings += len(columns)
         parts.append(judge.advance(plan.until_ms))
         found = Found.of(Transitions.joined(parts), points)
         inside = (found.raised >= plan.since_ms) & (found.raised < plan.until_ms)
-        return Outcome(found.take(inside), readings, judge.counters.judged, judge.counters.late)
+        return Outcome(found.take(inside), readings, judge.counters.judged, late)
 
 
 @dataclass(frozen=True)

@@ -145,6 +145,11 @@ class Intake:
                 break
             self._known.popitem(last=False)
 
+    def heard(self, keys: Iterable[bytes]) -> None:
+        """Messages that another gateway has in the log: they are answered here too, and not taken again."""
+        for key in keys:
+            self._remember(key, ALL_LANES, None)
+
     # taking
 
     async def room(self) -> None:

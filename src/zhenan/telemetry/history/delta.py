@@ -26,7 +26,7 @@ import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
 from deltalake import Schema as DeltaSchema
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from numpy.typing import NDArray
@@ -38,6 +38,7 @@ PIECE_ROWS: Final = 16_000_000  # rows that a merge holds in memory at a time
 FILE_ROWS: Final = 64_000_000  # rows of one merged file, about: more make a further file
 _TAG: Final = re.compile(r"/part-t(\d+)-")
 MANY_DISTINCT: Final = 0.25  # share of distinct values above which a dictionary costs more than it saves
+REMOVALS: Final = "removals"  # how many commits took files out
 CUT: Final = "deleted_before"
 _CONFIG: Final = {
     "delta.logRetentionDuration": "interval 1 days",
@@ -280,8 +281,12 @@ class DayTable:
     def write_days(
         self, days: Iterable[tuple[date, Iterable[pa.Table]]], *, removing: Sequence[FileInfo] = (),
         marks: Mapping[str, int] | None = None, data_change: bool = True, tag: int = 0,
+        expecting: Mapping[str, int] | None = None,
     ) -> int:  # fmt: skip
-        """`write` for several days in one commit."""
+        """`write` for several days in one commit. `expecting`: what the marks must be before it.
+
+        Raises CommitFailedError, and nothing is changed, when another has removed those files or moved those marks.
+        """
         table = self.create()
         added: list[AddAction] = []
         for day, pieces in days:
@@ -290,11 +295,27 @@ class DayTable:
         actions: list[AddAction | RemoveAction] = [*added]
         actions += [RemoveAction(file.path, data_change, now, file.size, {"day": str(file.day)}) for file in removing]
         if actions or marks:
-            done = CommitProperties(app_transactions=[Transaction(name, n) for name, n in (marks or {}).items()])
+            numbers = dict(marks or {})
             with self._lock:
+                table = self._unmoved(removing, expecting or {})
+                if removing:  # Delta lets two appends pass that remove the same file, but not two of one number
+                    numbers[REMOVALS] = (table.transaction_version(REMOVALS) or 0) + 1
+                done = CommitProperties(app_transactions=[Transaction(name, n) for name, n in numbers.items()])
                 table.create_write_transaction(actions, "append", self.layout.schema, ["day"], commit_properties=done)
                 table.update_incremental()
         return sum(json.loads(action.stats)["numRecords"] for action in added)
+
+    def _unmoved(self, removing: Sequence[FileInfo], expecting: Mapping[str, int]) -> DeltaTable:
+        """The table as it is now, looked at once more; what comes after this look Delta's own check sees."""
+        table = self.create()
+        gone = {file.path for file in removing} - {file.path for file in self._files(table)} if removing else set()
+        if gone:
+            raise CommitFailedError(f"{self.layout.name}: another has merged or deleted {sorted(gone)[:3]}")
+        for name, wanted in expecting.items():
+            found = table.transaction_version(name) or 0
+            if found != wanted:
+                raise CommitFailedError(f"{self.layout.name}: {name} should be {wanted}; another has made it {found}")
+        return table
 
     def _files_of(
         self, table: DeltaTable, day: date, pieces: Iterable[pa.Table], data_change: bool, tag: int

@@ -48,6 +48,7 @@ class Counts:
 class _Waiting:
     parts: list[Columns] = field(default_factory=list)
     seqs: list[NDArray[np.int64]] = field(default_factory=list)
+    late: list[NDArray[np.bool_]] = field(default_factory=list)
     readings: int = 0
     since: float = 0.0
 
@@ -101,7 +102,7 @@ class Historian:
         self.counts.late += int(np.count_nonzero(verdict == LATE))
         self.counts.duplicate += int(np.count_nonzero(~keep))
         if not keep.all():
-            columns, seq = columns.take(keep), seq[keep]
+            columns, seq, verdict = columns.take(keep), seq[keep], verdict[keep]
         if messages:
             self.taken = messages[-1].seq
         if len(columns):
@@ -109,6 +110,7 @@ class Historian:
             waiting.since = waiting.since or time.monotonic()
             waiting.parts.append(columns)
             waiting.seqs.append(seq.astype(np.int64))
+            waiting.late.append(verdict == LATE)
             waiting.readings += len(columns)
             self.counts.kept += len(columns)
         return columns
@@ -139,7 +141,8 @@ class Historian:
         self.counts.written += waiting.readings
 
     def _write(self, waiting: _Waiting, state: _State) -> None:
-        rows = as_table(Columns.concat(waiting.parts), np.concatenate(waiting.seqs))
+        columns = Columns.concat(waiting.parts)
+        rows = as_table(columns, np.concatenate(waiting.seqs), np.concatenate(waiting.late))
         self.files.save(msgspec.msgpack.encode(state))  # before the commit: a state without its commit is not used
         self.history.append(rows, self.epoch, state.seq)
 

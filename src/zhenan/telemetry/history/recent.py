@@ -11,9 +11,10 @@ import nats
 import numpy as np
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.history.lanes import stored_upto
 from zhenan.telemetry.history.table import History
 from zhenan.telemetry.log import streams
-from zhenan.telemetry.log.connect import PASSING
+from zhenan.telemetry.log.connect import PASSING, servers
 from zhenan.telemetry.log.follower import Follower
 
 _MOST = 20_000  # messages of the log looked through
@@ -22,7 +23,9 @@ _MOST = 20_000  # messages of the log looked through
 async def tail(nats_url: str, history: History, points: Sequence[int], t0_ms: int, *, wait_s: float = 2.0) -> Columns:
     """Readings of these points from t0 on that the log holds behind the table's last commit; none without NATS."""
     try:
-        client = await nats.connect(nats_url, connect_timeout=1, max_reconnect_attempts=0, allow_reconnect=False)
+        client = await nats.connect(
+            servers(nats_url), connect_timeout=1, max_reconnect_attempts=0, allow_reconnect=False
+        )
     except PASSING:
         return Columns.empty()
     try:
@@ -36,7 +39,7 @@ async def tail(nats_url: str, history: History, points: Sequence[int], t0_ms: in
 async def _tail(client: nats.NATS, history: History, points: Sequence[int], t0_ms: int) -> Columns:
     js = client.jetstream(timeout=1)
     epoch = await streams.epoch(js, streams.READINGS)
-    after = await asyncio.to_thread(history.committed, epoch)
+    after = await asyncio.to_thread(stored_upto, history, epoch)
     last = (await js.stream_info(streams.READINGS)).state.last_seq
     reader = Follower(client, streams.READINGS, f"recent-{os.urandom(6).hex()}", after=max(after, last - _MOST))
     wanted = np.unique(np.array(points, np.int32))

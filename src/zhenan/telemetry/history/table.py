@@ -38,6 +38,7 @@ SCHEMA: Final = pa.schema(
         pa.field("seq", pa.int64(), nullable=False),
         pa.field("scaled", pa.int64()),
         pa.field("digits", pa.int8()),
+        pa.field("late", pa.bool_()),  # came after a newer reading of its point: kept, and never judged
     ]
 )
 LAYOUT: Final = Layout("readings", SCHEMA, key="point", time="ts", deltas=("point", "ts", "scaled"), values=("value",))
@@ -51,8 +52,8 @@ def _transaction_id(epoch: str) -> str:
     return f"historian@{epoch}"
 
 
-def as_table(columns: Columns, seq: NDArray[np.int64]) -> pa.Table:
-    """Rows sorted by day, point and time. `seq`: shape (n,)."""
+def as_table(columns: Columns, seq: NDArray[np.int64], late: NDArray[np.bool_] | None = None) -> pa.Table:
+    """Rows sorted by day, point and time. `seq`, `late` (None: none is): shape (n,)."""
     day = (columns.ts // DAY_MS).astype(np.int32)
     order = np.lexsort((columns.ts, columns.point, day))
     return pa.Table.from_arrays(
@@ -65,6 +66,7 @@ def as_table(columns: Columns, seq: NDArray[np.int64]) -> pa.Table:
             pa.array(seq[order], pa.int64()),
             pa.nulls(len(columns), pa.int64()),
             pa.nulls(len(columns), pa.int8()),
+            pa.nulls(len(columns), pa.bool_()) if late is None else pa.array(late[order]),
         ],
         schema=SCHEMA,
     )
@@ -161,20 +163,21 @@ class History(DayTable):
         found = columns_of(rows)
         return found.take(np.lexsort((found.point, found.ts)))
 
+    def judged(self, points: Sequence[int], t0_ms: int, t1_ms: int) -> tuple[Columns, int]:
+        """Readings of these points with t0 <= ts < t1 as a judge met them, by time, and how many came late besides."""
+        rows = self.scan(Span(t0_ms, t1_ms, sorted(set(points))), [*READING, "late"])
+        if rows is None or not rows.num_rows:
+            return Columns.empty(), 0
+        late = rows["late"].fill_null(False).to_numpy()
+        found = columns_of(rows).take(~late)
+        return found.take(np.lexsort((found.point, found.ts))), int(np.count_nonzero(late))
+
     def day_pieces(self, day: date) -> Iterator[Columns]:
         """All readings of a day by point and time, in pieces that fit into memory and part no point."""
         files: list[FileInfo] = self.files([day])
         if files:
             for rows in self.sorted_pieces(files, READING):
                 yield columns_of(rows)
-
-    def accepted(self, points: Sequence[int], t0_ms: int, t1_ms: int) -> Columns:
-        """Readings of these points with t0 <= ts < t1 in the order in which they were accepted, late ones too."""
-        rows = self._scan(points, t0_ms, t1_ms, ["point", "ts", "value", "quality", "seq"])
-        if rows is None or not rows.num_rows:
-            return Columns.empty()
-        rows = rows.take(pc.sort_indices(rows, [("seq", "ascending"), ("ts", "ascending")]))
-        return Columns.of(*(rows[name].to_numpy() for name in ("point", "ts", "value", "quality")))
 
     def rows_since(self, t0_ms: int) -> tuple[Columns, NDArray[np.int64]]:
         """Everything from t0 on in the order of the log, with its sequences; first, by time, what was merged."""

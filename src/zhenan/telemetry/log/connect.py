@@ -16,6 +16,18 @@ RECONNECT_S = 0.2
 PASSING: tuple[type[BaseException], ...] = (nats.errors.Error, OSError, asyncio.TimeoutError)
 
 
+def servers(url: str) -> list[str]:
+    """The addresses in a setting: one, or several of one cluster with commas between; a user and a password given with
+    the first hold for all that name none."""
+    parts = [part.strip() for part in url.split(",") if part.strip()]
+    login = parts[0].rpartition("@")[0].partition("://")[2] if parts and "@" in parts[0] else ""
+    found = []
+    for part in parts:
+        scheme, _, where = part.rpartition("://")
+        found.append(f"{scheme or 'nats'}://{where if '@' in where or not login else f'{login}@{where}'}")
+    return found
+
+
 async def connect(url: str, name: str) -> Client:
     """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
     warned = False
@@ -23,7 +35,7 @@ async def connect(url: str, name: str) -> Client:
         client = Client()
         try:
             await client.connect(
-                url,
+                servers(url),
                 name=f"zhenan-{name}",
                 max_reconnect_attempts=-1,
                 reconnect_time_wait=RECONNECT_S,  # type: ignore[arg-type]
@@ -41,6 +53,13 @@ async def connect(url: str, name: str) -> Client:
                 log.warning("broker.waiting", error=str(err) or type(err).__name__)
                 warned = True
             await asyncio.sleep(RECONNECT_S)
+
+
+async def elsewhere(client: Client) -> None:
+    """Go over to another server of the cluster, from one that keeps the connection and answers nothing."""
+    if len(client.servers) > 1 and client.is_connected:
+        log.warning("broker.elsewhere", left=client.connected_url.netloc if client.connected_url else "")
+        await client.force_reconnect()
 
 
 async def wait_connected(client: Client) -> None:

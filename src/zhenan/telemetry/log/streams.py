@@ -28,8 +28,13 @@ def _megabytes(name: str, default: int) -> int:
     return int(os.environ.get(name, "") or default) * 1024 * 1024
 
 
+def replicas() -> int:
+    """Copies of everything kept in the broker: 1 on one node, 3 in a cluster of three."""
+    return int(os.environ.get("ZHENAN_LOG_REPLICAS", "") or 1)
+
+
 def configs() -> list[StreamConfig]:
-    """Both streams. The oldest messages make room.
+    """Both streams of the log. The oldest messages make room.
 
     The rule that keeps nothing from being lost: the log reaches further back than any reader's last snapshot. Readers
     save theirs every few seconds, so a reader may be down as long as the log is deep (by default seven days or 8 GB,
@@ -44,7 +49,7 @@ def configs() -> list[StreamConfig]:
         "allow_direct": True,
         "compression": StoreCompression.S2,
         "duplicate_window": DUPLICATES_S,
-        "num_replicas": int(os.environ.get("ZHENAN_LOG_REPLICAS", "") or 1),
+        "num_replicas": replicas(),
     }
     return [
         StreamConfig(

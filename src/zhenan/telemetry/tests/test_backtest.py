@@ -17,6 +17,7 @@ from zhenan.telemetry.backtest.found import OPEN
 from zhenan.telemetry.backtest.plan import BadPlan, Plan
 from zhenan.telemetry.backtest.pool import run_all
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.history.dedupe import LATE, Dedupe
 from zhenan.telemetry.history.table import DAY_MS, History, as_table
 from zhenan.telemetry.judge.rules import Silence, Threshold
 
@@ -38,7 +39,8 @@ def write(folder, rows):
     """(point, ts, value) in the order of arrival."""
     point, ts, value = zip(*rows, strict=True)
     columns = Columns.of(point, ts, value, [0] * len(rows))
-    History(str(folder)).append(as_table(columns, np.arange(1, len(rows) + 1)), "e", len(rows))
+    late = Dedupe().judge(columns) == LATE
+    History(str(folder)).append(as_table(columns, np.arange(1, len(rows) + 1), late), "e", len(rows))
 
 
 def alarms(folder, rules, points, since, until, *, parts=1, at_once=1):

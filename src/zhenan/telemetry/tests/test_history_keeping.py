@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import pytest
+from deltalake.exceptions import CommitFailedError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
@@ -294,7 +295,7 @@ def test_the_historian_keeps_its_tables_beside_its_commits(tmp_path, made):
 
 def test_a_table_of_an_earlier_version_goes_on(tmp_path):
     """Without the columns of whole numbers, its values never null."""
-    fields = [field.with_nullable(False) for field in SCHEMA if field.name not in ("scaled", "digits")]
+    fields = [field.with_nullable(False) for field in SCHEMA if field.name not in ("scaled", "digits", "late")]
     url = str(tmp_path / "old")
     columns = Columns.of([1, 1], [T0, T0 + 5], [1.5, 1 / 3], [0, 0])
     rows = as_table(columns, np.ones(2, np.int64)).select([field.name for field in fields]).cast(pa.schema(fields))
@@ -307,3 +308,26 @@ def test_a_table_of_an_earlier_version_goes_on(tmp_path):
         assert made.history.read([1], T0, T0 + DAY_MS).value.tolist() == [1.5, 1 / 3, 2.5]
     assert not made.history.nullable("value")
     assert made.history.files_by_day() == {DAY: 1}
+
+
+@pytest.mark.parametrize("where", ["sorted_pieces", "_unmoved"])
+def test_two_that_merge_one_day_at_once_store_it_once(tmp_path, monkeypatch, where):
+    first, second = History(str(tmp_path)), History(str(tmp_path))
+    for n in range(3):
+        first.append(as_table(Columns.of([1], [n], [1.0], [0]), np.array([n + 1])), "e", n + 1)
+    files = first.files()
+    day = files[0].day
+    assert len(second.files()) == 3
+    real = getattr(second, where)
+
+    def slow(*given):
+        found = real(*given)
+        monkeypatch.setattr(second, where, real)
+        first.write(day, first.sorted_pieces(files), removing=files, data_change=False, tag=1)
+        return found
+
+    monkeypatch.setattr(second, where, slow)
+    for _ in range(2):  # the second time it was known before it began
+        with pytest.raises(CommitFailedError):
+            second.write(day, second.sorted_pieces(files), removing=files, data_change=False, tag=1)
+    assert len(second.read([1], 0, 10)) == 3

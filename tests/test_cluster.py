@@ -1,0 +1,245 @@
+"""Several machines: three NATS nodes, two gateways, three judges, two historians, and devices behind a balancer.
+
+While devices send over GB/T 26875.3 and MQTT until they are answered, workers and nodes are killed, cut off and paused
+(and wake up as zombies). Then every reading is in history once or was refused and counted once, the alarms are those
+that one undisturbed judge gives, each told once, and each worker's lanes were taken over in less than ten seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import psycopg
+import pytest
+from tests import test_crash as story
+from tests.support import databases
+from tests.support.cluster import NatsCluster, Worker, held_by
+from tests.support.links import Links
+from tests.support.live import Running, copy_schema
+
+from zhenan.server import embedded, health
+from zhenan.telemetry.gateway.intake import REFUSED
+from zhenan.telemetry.history.table import History
+from zhenan.telemetry.log import streams
+from zhenan.telemetry.log.chain import head_of
+
+LANES = 16
+PROMISED_S = 10.0
+SOURCES = ("g1", "g2", "mqtt")
+
+
+class City:
+    """The whole of it."""
+
+    def __init__(self, folder: Path, nats: NatsCluster, postgres: Any) -> None:
+        self.nats, self.folder, self.history = nats, folder, str(folder / "history")
+        self.env = {
+            "DATABASE_URL": postgres.url,
+            "MQTT_URL": nats.nodes[0].mqtt_url,
+            "HISTORY_URL": self.history,
+            "ZHENAN_LOG_LANES": str(LANES),
+            "ZHENAN_LOG_REPLICAS": "3",
+            "ZHENAN_HISTORY_SECONDS": "1",
+            "ZHENAN_SECRET_KEY": "one key for all machines of this test",
+        }
+        self.workers: dict[str, Worker] = {}
+        self.balancer = Links()
+
+    def start(self) -> None:
+        ports = [embedded.free_port(0) for _ in range(2)]
+        for number, port in enumerate(ports, 1):
+            wanted = ("--host", "127.0.0.1", "--gb26875-port", str(port), "--jt808-port", "0", "--hj212-port", "0")
+            self._add(f"g{number}", "gateway", *wanted, ZHENAN_GATEWAY_NAME=f"g{number}")
+        for number in (1, 2, 3):
+            self._add(f"j{number}", "judge")
+        for number in (1, 2):
+            self._add(f"h{number}", "historian")
+        self.device_port = self.balancer.port_to(*(("127.0.0.1", port) for port in ports))
+        mqtt_port = self.balancer.port_to(*((node.host, node.mqtt_port) for node in self.nats.nodes))
+        login = self.nats.nodes[0].mqtt_url.rpartition("@")[0]
+        self.mqtt = SimpleNamespace(mqtt_url=f"{login}@127.0.0.1:{mqtt_port}")
+
+    def _add(self, name: str, command: str, *arguments: str, **env: str) -> None:
+        self.workers[name] = Worker(self.nats, self.folder, name, command, *arguments, **self.env, **env)
+
+    def __getitem__(self, name: str) -> Worker:
+        return self.workers[name]
+
+    def held_by(self, role: str, *names: str) -> float:
+        """When these workers held every lane of a role, each of them some."""
+        return held_by(self.nats, role, set(names), LANES)
+
+    def stop(self) -> dict[str, int]:
+        """Ask all to stop; their exit statuses."""
+        for worker in self.workers.values():
+            worker.process.terminate()
+        return {name: worker.process.wait(25) for name, worker in self.workers.items()}
+
+    def end(self) -> None:
+        for worker in self.workers.values():
+            worker.end()
+        self.balancer.close()
+
+
+@pytest.fixture
+def city(tmp_path: Path, tmp_postgres: Any, database_server: str) -> Iterator[City]:
+    name = f"cluster_{os.getpid()}"
+    copy_schema(databases.make_database(database_server, name), tmp_postgres.url)
+    with psycopg.connect(database_server, autocommit=True) as db:
+        databases.drop_database(db, name)
+    nats = NatsCluster(tmp_path)
+    found = City(tmp_path, nats, tmp_postgres)
+    yield found
+    found.end()
+    nats.stop()
+
+
+def wait_until_up(city: City) -> None:
+    """Every lane taken up, the queue of MQTT too: what is sent from then on is kept."""
+    deadline = time.monotonic() + 60
+    while not all(worker.health() for worker in city.workers.values()):
+        for worker in city.workers.values():
+            assert worker.process.poll() is None, worker.log()
+        assert time.monotonic() < deadline, "\n".join(worker.log() for worker in city.workers.values())
+        time.sleep(0.2)
+    city.held_by("judge", "j1", "j2", "j3")
+    city.held_by("historian", "h1", "h2")
+
+    async def consumer_made(client: Any) -> bool:
+        try:
+            return bool(await client.jetstream().consumers_info(streams.MQTT))
+        except Exception:
+            return False
+
+    while not city.nats.ask(consumer_made):
+        assert time.monotonic() < deadline, city["g1"].log() + city["g2"].log()
+        time.sleep(0.2)
+
+
+def trouble(city: City) -> dict[str, float]:
+    """What befalls them, and how long each took to be replaced."""
+    took, began = {}, time.monotonic()
+    city["j1"].kill()
+    city["h1"].pause()  # a historian with rows in hand
+    took["judge killed"] = city.held_by("judge", "j2", "j3") - began
+    took["historian paused"] = city.held_by("historian", "h2") - began
+    city["h1"].wake()
+    city["j1"].start()
+    city.held_by("historian", "h1", "h2")
+    city.held_by("judge", "j1", "j2", "j3")
+
+    began = time.monotonic()
+    city["j2"].links.cut()
+    city["h2"].kill()
+    city["g1"].pause()
+    took["judge cut off"] = city.held_by("judge", "j1", "j3") - began
+    took["historian killed"] = city.held_by("historian", "h1") - began
+    city["j2"].links.heal()
+    city["g1"].wake()
+    city["h2"].start()
+
+    city["g2"].kill()
+    city.held_by("judge", "j1", "j2", "j3")
+    began = time.monotonic()
+    city["j3"].pause()
+    city["g2"].start()
+    took["judge paused"] = city.held_by("judge", "j1", "j2") - began
+    city["j3"].wake()
+
+    leader = city.nats.ask(log_leader)
+    city.nats.kill(leader)
+    time.sleep(1)
+    city.nats.start(leader)
+    city.nats.processes[(leader + 1) % 3].send_signal(signal.SIGSTOP)  # it keeps its connections and says nothing
+    time.sleep(5)
+    city.nats.processes[(leader + 1) % 3].send_signal(signal.SIGCONT)
+    return took
+
+
+async def log_leader(client: Any) -> int:
+    info = await client.jetstream().stream_info(streams.READINGS)
+    return int(info.cluster.leader.removeprefix("n"))
+
+
+async def refused(client: Any) -> dict[str, int]:
+    """Refused in all by reason, as all writers together tell it."""
+    found: dict[str, int] = {}
+    for source in SOURCES:
+        head = await head_of(client.jetstream(), streams.READINGS, streams.readings_subject(0, source))
+        for reason, count in json.loads(head.headers.get(REFUSED, "{}")).items():
+            found[reason] = found.get(reason, 0) + count
+    return found
+
+
+@pytest.mark.timeout(240)
+def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: City, tmp_postgres: Any) -> None:
+    running = Running(city.folder, postgres=tmp_postgres, nats=SimpleNamespace(url="", mqtt_url=""), **city.env)
+    words = f"DETECTORS, PANELS = {story.DETECTORS!r}, {story.PANELS!r}\n"
+    sent = story.Sent(json.loads(running.command("shell", "-c", words + story.PREPARE).partition("FACTS")[2]))
+    city.start()
+    clock = [time.monotonic()]
+    wait_until_up(city)
+    clock.append(time.monotonic())
+
+    began_ms = (int(time.time()) - story.MESSAGES * story.STEP_MS // 1000 - 60) * 1000
+    threads, faults = story.senders(city.mqtt, city.device_port, sent, began_ms)
+    took = trouble(city)
+    clock.append(time.monotonic())
+    for thread in threads:
+        thread.join(90)
+    assert not faults, faults
+    clock.append(time.monotonic())
+    settled(city, sent, tmp_postgres)
+    clock.append(time.monotonic())
+    city.held_by("judge", "j1", "j2", "j3")
+    city.held_by("historian", "h1", "h2")
+    told = {one.name: one for one in asyncio.run(health.broker(city.nats.url))}
+    ended = city.stop()
+    clock.append(time.monotonic())
+    print("start, trouble, senders, settling, stop, s:", [round(b - a, 1) for a, b in itertools.pairwise(clock)])
+    print("replaced after, s:", {what: round(seconds, 1) for what, seconds in took.items()})
+    assert ended == dict.fromkeys(city.workers, 0)
+    assert max(took.values()) < PROMISED_S, took
+
+    found, _ = History(city.history).rows_since(0)
+    stored = sorted(zip(found.point.tolist(), found.ts.tolist(), found.value.tolist(), strict=True))
+    assert len({row[:2] for row in stored}) == len(stored), "a reading is in history twice"
+    assert stored == sorted(row[:3] for rows in sent.rows.values() for row in rows)
+    assert city.nats.ask(refused) == dict(sent.refused)
+    story.alarms_as_undisturbed(running, sent)
+    readings = told["stream READINGS"].data
+    assert {readings["leader"], *readings["copies"]} == {"n0", "n1", "n2"}
+    for role, names in (("judge", ["j1", "j2", "j3"]), ("historian", ["h1", "h2"])):
+        assert told[f"lanes {role}"].ok, told[f"lanes {role}"].detail
+        assert list(told[f"lanes {role}"].data["holders"]) == names
+
+
+def settled(city: City, sent: story.Sent, postgres: Any) -> None:
+    """Wait until everything has been stored, judged and counted."""
+    history, wanted = History(city.history), sum(map(len, sent.rows.values()))
+    alarms = sent.alarms()
+    ends = (len(alarms), sum(one[4] is not None for one in alarms.values()))
+    deadline = time.monotonic() + 60
+    while True:
+        stored = len(history.rows_since(0)[0])
+        with psycopg.connect(postgres.url) as db:
+            found = db.execute("SELECT count(*), count(cleared_at) FROM monitoring_alarm").fetchone()
+        totals = city.nats.ask(refused)
+        if stored >= wanted and found == ends and sum(totals.values()) >= sum(sent.refused.values()):
+            return
+        if time.monotonic() > deadline:
+            logs = "\n".join(worker.log() for worker in city.workers.values())
+            pytest.fail(
+                f"after a minute: {stored} of {wanted} readings stored, alarms {found} of {ends}, "
+                f"refused {totals} of {sent.refused}\n{logs}"
+            )
+        time.sleep(0.5)

@@ -1,0 +1,154 @@
+"""Lanes of the log: what of the register concerns each, and in which order several gateways' readings are judged."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from zhenan.domains.monitoring.queries import JudgeSetup
+from zhenan.server import config
+from zhenan.server.processes import gateway, judge, setups, sharing
+from zhenan.server.processes.setups import divide
+from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.judge.live import LiveJudge
+from zhenan.telemetry.judge.rulefile import rules_from
+from zhenan.telemetry.lease import Lost
+from zhenan.telemetry.log import streams
+from zhenan.telemetry.log.chain import Chain
+from zhenan.telemetry.log.connect import connect
+from zhenan.telemetry.log.follower import Follower
+
+HIGH = {"id": "high", "kind": "threshold", "above": 25, "level": 2}
+LOW = {"id": "low", "kind": "threshold", "below": 1, "level": 3, "points": ["7"]}
+ANY = {"id": "quiet", "kind": "silence", "after_s": 60, "level": 4}
+
+
+def setup(partition: dict[int, int], *rules: dict[str, object]) -> JudgeSetup:
+    """Points by id, each in a partition."""
+    return JudgeSetup(
+        stamp="s",
+        rules=tuple(rules_from({"rules": list(rules)})),
+        points=[str(point) for point in partition],
+        registered_at=np.array([1000 + point for point in partition], np.int64),
+        partition=np.array(list(partition.values()), np.uint8),
+    )
+
+
+def test_each_lane_gets_its_points_and_the_rules_that_look_at_them():
+    whole = setup({5: 0, 6: 15, 7: 16, 8: 63}, {**HIGH, "points": ["5", "7", "8"]}, LOW, ANY)
+    parts = divide(whole, 4)
+    assert [part.points for part in parts] == [["5", "6"], ["7"], [], ["8"]]
+    assert [part.registered_at.tolist() for part in parts] == [[1005, 1006], [1007], [], [1008]]
+    found = [{rule.id: rule.points for rule in part.rules} for part in parts]
+    assert found == [
+        {"high": ["5"], "quiet": None},
+        {"high": ["7"], "low": ["7"], "quiet": None},
+        {"quiet": None},
+        {"high": ["8"], "quiet": None},
+    ]
+    assert divide(whole, 1)[0].points == whole.points
+    assert len(divide(whole, 64)) == 64
+
+
+@pytest.mark.parametrize("lanes", ["0", "3", "128"])
+def test_lanes_are_a_power_of_two_up_to_64(lanes, monkeypatch):
+    monkeypatch.setenv("ZHENAN_LOG_LANES", lanes)
+    with pytest.raises(config.BadSetting, match="want 1, 2, 4"):
+        sharing.lane_count()
+
+
+@pytest.mark.parametrize("name", ["a.b", "a b", "*", "mqtt"])
+def test_a_gateways_name_is_a_word_of_the_log(name, monkeypatch):
+    monkeypatch.setenv("ZHENAN_GATEWAY_NAME", name)
+    with pytest.raises(config.BadSetting, match="ZHENAN_GATEWAY_NAME"):
+        gateway.source_name()
+
+
+def test_in_a_cluster_a_gateway_is_called_after_its_machine(monkeypatch):
+    monkeypatch.delenv("ZHENAN_GATEWAY_NAME", raising=False)
+    assert gateway.source_name() == "gateway"
+    monkeypatch.setenv("ZHENAN_CLUSTER", "1")
+    monkeypatch.setattr(gateway.socket, "gethostname", lambda: "gateway-0.example")
+    assert gateway.source_name() == "gateway-0_example"
+
+
+async def judged(nats, commits, recorded, kept, *, allowed=judge._always):
+    """Judge what two gateways wrote to lane 0, in this order: (gateway, second, value) of point 5."""
+    client = await connect(nats.url, "test")
+    await streams.ensure(client.jetstream())
+    chains = {name: Chain(client, streams.READINGS, streams.readings_subject(0, name)) for name in ("g1", "g2")}
+    for chain in chains.values():
+        await chain.open()
+    for name, second, value in commits:
+        await chains[name].commit(Columns.of([5], [second * 1000], [value], [0]).pack(), {})
+
+    async def database(call, transitions, **more):
+        recorded.extend((t.kind, t.ts // 1000, t.onset // 1000) for t in transitions)
+
+    async def keep(data):
+        kept.append(data)
+
+    part = divide(setup({5: 0}, HIGH), 64)[0]
+    follower = Follower(client, streams.READINGS, f"t{os.urandom(3).hex()}", subject=streams.readings_subject(0, "*"))
+    one = judge.Judging(SimpleNamespace(database=database), LiveJudge(part), follower, keep, lambda: part, allowed)
+    try:
+        deadline = asyncio.get_running_loop().time() + 10
+        while one.live.counters.readings < len(commits) and asyncio.get_running_loop().time() < deadline:
+            await one._turn()
+        return one.live.counters
+    finally:
+        await follower.close()
+        await client.close()
+
+
+def test_readings_of_one_point_by_two_gateways_are_judged_in_the_order_of_the_log(tmp_nats):
+    commits = [
+        ("g1", 10, 30.0),  # raised
+        ("g2", 11, 20.0),  # the device went over to another gateway: cleared
+        ("g1", 11, 40.0),  # what the first had in hand comes after all: a duplicate,
+        ("g1", 9, 40.0),  # and a late one; neither is judged
+        ("g2", 12, 26.0),
+    ]
+    recorded: list[tuple[str, int, int]] = []
+    counts = asyncio.run(judged(tmp_nats, commits, recorded, []))
+    assert recorded == [("raise", 10, 10), ("clear", 11, 10), ("raise", 12, 12)]
+    assert (counts.readings, counts.judged, counts.duplicate, counts.late) == (5, 3, 1, 1)
+
+
+def test_a_judge_whose_lane_is_another_s_records_and_keeps_nothing(tmp_nats):
+    async def lost():
+        raise Lost("judge lane 0")
+
+    recorded, kept = [], []
+
+    async def story():
+        with pytest.raises(Lost):
+            await judged(tmp_nats, [("g1", 10, 30.0)], recorded, kept, allowed=lost)
+
+    asyncio.run(story())
+    assert (recorded, kept) == ([], [])
+
+
+def test_a_pause_is_not_taken_for_the_silence_of_devices(monkeypatch):
+    part = setups.LaneSetup("s", (), ["5"], np.array([0], np.int64))
+    heard = SimpleNamespace(caught_up=True, read=lambda **_: nothing(), waiting=0, gaps=0)
+
+    async def nothing():
+        return []
+
+    async def story():
+        one = judge.Judging(SimpleNamespace(), LiveJudge(part), heard, lambda data: nothing(), lambda: part)
+        advanced = []
+        monkeypatch.setattr(one.live, "advance", lambda now: advanced.append(now) or [])
+        one.live.stamp = "s"
+        clock = one._broken_at
+        for at, wanted in ((4, 0), (8, 0), (12, 0), (15, 1), (16, 2), (80, 2), (84, 2), (88, 2), (92, 2), (95, 3)):
+            monkeypatch.setattr(judge.time, "monotonic", lambda at=at: clock + at)
+            await one._turn()
+            assert len(advanced) == wanted, at
+
+    asyncio.run(story())
