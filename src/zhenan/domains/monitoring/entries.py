@@ -72,6 +72,8 @@ WORDS = {
 def _kinds() -> None:
     for code, text, icon in (
         ("alarm.raised", _("Alarm raised: {rule} ({value})"), "bell-ringing"),
+        ("alarm.graver", _("Now level {level}: {rule} ({value})"), "arrow-big-up-line"),
+        ("alarm.lighter", _("Back to level {level}: {rule} is over"), "arrow-big-down-line"),
         ("alarm.cleared", _("Readings back to normal: {rule}"), "bell-check"),
         ("alarm.acknowledged", _("Alarm acknowledged"), "eye-check"),
         ("alarm.assigned", _("{person} sent to the place"), "user-share"),

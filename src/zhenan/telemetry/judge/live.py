@@ -39,7 +39,7 @@ class _Saved(msgspec.Struct):
     seq: int
     stamp: str
     judge: bytes
-    pending: list[tuple[str, str, str, int, int, float, int]]
+    pending: list[Transition]
 
 
 @dataclass
@@ -105,7 +105,7 @@ class LiveJudge:
                 continue
             live = cls.__new__(cls)
             live.place = Place(saved.epoch, saved.seq)
-            live.pending = [Transition(*row) for row in saved.pending] + list(engine.withdrawn)
+            live.pending = [*saved.pending, *engine.withdrawn]
             live._take(engine, setup)
             return live
         return cls(setup)
