@@ -42,7 +42,7 @@ class Raise(NamedTuple):
 
 
 class Episodes:
-    """The episodes that a batch touches. ``walk`` fills ``fresh``, ``graver``, ``lighter``, ``cleared``, ``fresh_held``."""
+    """The episodes of a batch; ``walk`` fills ``fresh``, ``graver``, ``lighter``, ``cleared``, ``fresh_held``."""
 
     def __init__(self, transitions: Sequence[Transition], at: datetime) -> None:
         self.at = at
