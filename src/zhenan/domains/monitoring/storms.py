@@ -16,10 +16,19 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring.limits import STORM_SPAN, TOLD_SINGLY
-from zhenan.domains.monitoring.models import Alarm, StormSummary
+from zhenan.domains.monitoring.models import Alarm, AlarmStage, StormSummary
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.notices.services import Telling
 from zhenan.kernel.people.models import User
+
+
+@dataclass
+class Calling:
+    """An alarm that people are to be told of; of a staged one, the stage that made it graver."""
+
+    alarm: Alarm
+    people: Sequence[User]
+    stage: AlarmStage | None = None
 
 
 @dataclass
@@ -30,18 +39,18 @@ class Summaries:
     grown: list[Telling]
 
 
-def folded(tellings: Sequence[tuple[Alarm, Telling]], at: datetime) -> tuple[list[Telling], Summaries]:
-    """The tellings with the people that are told singly, and the summaries for the others. In a transaction.
+def folded(callings: Sequence[Calling], at: datetime) -> tuple[list[Calling], Summaries]:
+    """The callings with the people that are told singly, and the summaries for the others. In a transaction.
 
     Writes the counts of the summaries, and puts on each alarm the keys of those it is in (for ``Alarm.summaries``).
     """
-    told = _told(tellings, at)
+    told = _told(callings, at)
     minute = int(at.timestamp()) // 60
-    singly: list[Telling] = []
+    singly: list[Calling] = []
     more: dict[int, tuple[User, list[int]]] = {}
-    for alarm, telling in tellings:
-        people = []
-        for person in telling.people:
+    for calling in callings:
+        alarm, people = calling.alarm, []
+        for person in calling.people:
             levels = told.setdefault(person.pk, [0] * 5)
             if sum(levels[: alarm.level + 1]) < TOLD_SINGLY:
                 people.append(person)
@@ -49,13 +58,14 @@ def folded(tellings: Sequence[tuple[Alarm, Telling]], at: datetime) -> tuple[lis
             else:
                 more.setdefault(person.pk, (person, []))[1].append(alarm.level)
                 alarm.summaries.append(_key(person, minute))
-        singly.append(telling if len(people) == len(telling.people) else replace(telling, people=people))
-    return [telling for telling in singly if telling.people], _summaries(list(more.values()), minute)
+        if people:
+            singly.append(replace(calling, people=people))
+    return singly, _summaries(list(more.values()), minute)
 
 
-def _told(tellings: Sequence[tuple[Alarm, Telling]], at: datetime) -> dict[int, list[int]]:
+def _told(callings: Sequence[Calling], at: datetime) -> dict[int, list[int]]:
     """How many alarms of each level (1-4) each person was told of singly within the span before."""
-    people = {person.pk for _alarm, telling in tellings for person in telling.people}
+    people = {person.pk for calling in callings for person in calling.people}
     rows = Notice.objects.filter(
         recipient__in=people, kind="alarm.raised", created_at__gt=at - STORM_SPAN, created_at__lte=at
     )

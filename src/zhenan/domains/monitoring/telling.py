@@ -15,7 +15,7 @@ from zhenan.domains.monitoring.episodes import Episodes
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, Device, DeviceCommand
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.domains.monitoring.recipients import Recipients
-from zhenan.domains.monitoring.storms import folded
+from zhenan.domains.monitoring.storms import Calling, folded
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.events.services import record_many
 from zhenan.kernel.notices.services import Telling, reword_many, tell_many
@@ -34,9 +34,9 @@ class Plan:
         if not self.concerned:
             return
         self.people = Recipients([(alarm, episodes.rule_of(alarm.rule)) for alarm in self.concerned], at)
-        tellings = [(alarm, _telling(alarm, self.people)) for alarm in sorted(episodes.fresh, key=lambda a: a.level)]
-        tellings += [(stage.alarm, _graver(stage, self.people)) for stage in episodes.graver]
-        self.singly, self.summaries = folded(tellings, at)
+        fresh = [Calling(alarm, self.people.of(alarm)) for alarm in sorted(episodes.fresh, key=lambda a: a.level)]
+        graver = [Calling(stage.alarm, self.people.of(stage.alarm), stage) for stage in episodes.graver]
+        self.singly, self.summaries = folded([*fresh, *graver], at)
 
 
 def tell_of(episodes: Episodes, plan: Plan, at: datetime) -> list[int]:
@@ -46,7 +46,7 @@ def tell_of(episodes: Episodes, plan: Plan, at: datetime) -> list[int]:
         record_many(rows)
     if not plan.concerned:
         return []
-    tell_many([*plan.singly, *plan.summaries.fresh], at=at)
+    tell_many([*map(_telling, plan.singly), *plan.summaries.fresh], at=at)
     reword_many(plan.summaries.grown)
     _open_deadlines(episodes.fresh, plan.people)
     for stage in episodes.graver:
@@ -99,29 +99,16 @@ def _cleared(alarms: Iterable[Alarm]) -> list[dict[str, Any]]:
     ]
 
 
-def _telling(alarm: Alarm, people: Recipients) -> Telling:
+def _telling(calling: Calling) -> Telling:
+    alarm, stage = calling.alarm, calling.stage
+    title = _("Alarm: {rule} at {subject}") if stage is None else _("Alarm now level {level}: {rule} at {subject}")
     return Telling(
-        people=people.of(alarm),
-        key=f"alarm:{alarm.pk}:raised",
+        people=calling.people,
+        key=f"alarm:{alarm.pk}:raised" if stage is None else f"alarm:{alarm.pk}:stage:{stage.pk}",
         kind="alarm.raised",
-        title=_("Alarm: {rule} at {subject}"),
+        title=title,
         body=_("{measure} {value}; respond by {respond_by}. {address}"),
-        data=_words(alarm, rule_of(alarm.rule)),
-        url=reverse("monitoring:alarm", args=[alarm.pk]),
-        target=key_of(alarm),
-        level=alarm.level,
-    )
-
-
-def _graver(stage: AlarmStage, people: Recipients) -> Telling:
-    alarm, rule = stage.alarm, rule_of(stage.rule)
-    return Telling(
-        people=people.of(alarm),
-        key=f"alarm:{alarm.pk}:stage:{stage.pk}"[:160],
-        kind="alarm.raised",
-        title=_("Alarm now level {level}: {rule} at {subject}"),
-        body=_("{measure} {value}; respond by {respond_by}. {address}"),
-        data={**_words(alarm, rule), "level": alarm.level},
+        data=_words(alarm, rule_of(alarm.rule if stage is None else stage.rule)),
         url=reverse("monitoring:alarm", args=[alarm.pk]),
         target=key_of(alarm),
         level=alarm.level,
@@ -131,6 +118,7 @@ def _graver(stage: AlarmStage, people: Recipients) -> Telling:
 def _words(alarm: Alarm, rule: AlarmRule | None) -> dict[str, Any]:
     return {
         "rule": rule.name.label("zh-hans") if rule else alarm.rule,
+        "level": alarm.level,
         "subject": alarm.subject.name,
         "measure": registry().label(alarm.measure, kind="measures"),
         "value": "" if alarm.value is None else f"{alarm.value:g} {alarm.point.unit}".strip(),
