@@ -24,6 +24,8 @@ DUPLICATE: Final = 2
 UNFIT: Final = 3
 REFUSED: Final = 4  # no such point, or a time outside the years 1 to 9999: a mistake of the caller, never judged
 
+TOUCHED: Final = 5  # a place of `counts` that means nothing
+
 RAISE: Final = 0
 CLEAR: Final = 1
 
@@ -38,6 +40,7 @@ STUCK: Final = 5
 
 NONE: Final = -(2**63)  # no time
 STEADY: Final = 2**63 - 1  # raised, and not clearing
+_AHEAD: Final = 128  # readings of a block
 MAX_TS: Final = 253_402_300_799_999
 MIN_TS: Final = -62_135_596_800_000
 
@@ -199,6 +202,24 @@ def _step(
     return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2])
 
 
+@compiled(forceinline=True)
+def _touch(point: I32, hot: I32, last_ts: I64, offset: I64, words: I64) -> int:
+    """Look at the state of the points of a block of readings for nothing: it is in the cache when they are judged.
+
+    The look-ups do not depend on each other, so that the memory answers many at once; judged one by one, readings that
+    change the state of points far apart wait for it each time. Returns something, lest the compiler leave it out.
+    """
+    seen = 0
+    for number in point:
+        if 0 <= number < hot.size:
+            p = np.uintp(number)
+            seen ^= hot[p] ^ last_ts[p]
+            place = offset[p]
+            if place < words.size:
+                seen ^= words[place]
+    return seen
+
+
 @compiled()
 def judge_columns(
     first: int, point: I32, ts: I64, value: F64, quality: U8,
@@ -209,66 +230,73 @@ def judge_columns(
 ) -> tuple[int, int]:  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
-    In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (5,) by
-    verdict without JUDGED, out_i int64 (room, 5) of point, rule, kind, ts, onset, and out_v float64 (room,).
+    In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (6,) by
+    verdict without JUDGED, and TOUCHED, out_i int64 (room, 5) of point, rule, kind, ts, onset, out_v float64 (room,).
     From hot to words_f: the state, changed in place. From calm_low on: the table.
     """
     n_points = hot.size
     room = out_v.size
-    for i in range(first, point.size):
-        number, now, v = point[i], ts[i], value[i]
-        if number < 0 or number >= n_points:
-            verdict[i] = REFUSED
-            counts[REFUSED] += 1
-            continue
-        p = np.uintp(number)  # an index that needs no look for counting from the end
-        last, profile = last_ts[p], hot[p]
-        good = quality[i] != BAD
-        if (
-            profile >= 0
-            and good
-            and last < now <= last + calm_gap[profile]
-            and calm_low[profile] <= v <= calm_high[profile]
-        ):
+    moved = _AHEAD  # readings of the block before that were not calm
+    for block in range(first, point.size, _AHEAD):
+        block_end = min(block + _AHEAD, point.size)
+        if 8 * moved > _AHEAD:
+            counts[TOUCHED] ^= _touch(point[block:block_end], hot, last_ts, offset, words)
+        moved = 0
+        for i in range(block, block_end):
+            number, now, v = point[i], ts[i], value[i]
+            if number < 0 or number >= n_points:
+                verdict[i] = REFUSED
+                counts[REFUSED] += 1
+                continue
+            p = np.uintp(number)  # an index that needs no look for counting from the end
+            last, profile = last_ts[p], hot[p]
+            good = quality[i] != BAD
+            if (
+                profile >= 0
+                and good
+                and last < now <= last + calm_gap[profile]
+                and calm_low[profile] <= v <= calm_high[profile]
+            ):
+                last_ts[p] = now
+                verdict[i] = JUDGED
+                continue
+            moved += 1
+            if now < MIN_TS or now > MAX_TS:
+                verdict[i] = REFUSED
+                counts[REFUSED] += 1
+                continue
+            if now <= last:
+                verdict[i] = DUPLICATE if now == last else LATE
+                counts[verdict[i]] += 1
+                continue
+            if profile < 0:
+                profile = -1 - profile
+            start, end = starts[profile], starts[profile + 1]
+            if n_out + 2 * (end - start) > room:
+                return i, n_out
+            fit = good and np.isfinite(v)
+            verdict[i] = JUDGED if fit else UNFIT
+            counts[UNFIT] += not fit
             last_ts[p] = now
-            verdict[i] = JUDGED
-            continue
-        if now < MIN_TS or now > MAX_TS:
-            verdict[i] = REFUSED
-            counts[REFUSED] += 1
-            continue
-        if now <= last:
-            verdict[i] = DUPLICATE if now == last else LATE
-            counts[verdict[i]] += 1
-            continue
-        if profile < 0:
-            profile = -1 - profile
-        start, end = starts[profile], starts[profile + 1]
-        if n_out + 2 * (end - start) > room:
-            return i, n_out
-        fit = good and np.isfinite(v)
-        verdict[i] = JUDGED if fit else UNFIT
-        counts[UNFIT] += not fit
-        last_ts[p] = now
-        if last == NONE and since.size:
-            last = since[p]
-        base = offset[p]
-        busy = False
-        for k in range(start, end):
-            w = base + places[k]
-            if kinds[k] == SILENCE:  # words: onset
-                if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
-                    words[w] = last + ints[k, 0]
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, words[w], words[w], np.nan)
-                if words[w] != NONE:
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
-                    words[w] = NONE
-            elif fit:
-                event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
-                if event >= 0:
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
-            busy |= words[w] != NONE
-        hot[p] = -1 - profile if busy else profile
+            if last == NONE and since.size:
+                last = since[p]
+            base = offset[p]
+            busy = False
+            for k in range(start, end):
+                w = base + places[k]
+                if kinds[k] == SILENCE:  # words: onset
+                    if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
+                        words[w] = last + ints[k, 0]
+                        n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, words[w], words[w], np.nan)
+                    if words[w] != NONE:
+                        n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
+                        words[w] = NONE
+                elif fit:
+                    event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
+                    if event >= 0:
+                        n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
+                busy |= words[w] != NONE
+            hot[p] = -1 - profile if busy else profile
     return point.size, n_out
 
 

@@ -67,7 +67,7 @@ class Judge:
         checked = _checked(columns)
         point, ts, value, quality = checked.point, checked.ts, checked.value, checked.quality
         verdicts = np.empty(point.size, dtype=np.uint8)
-        counts = np.zeros(5, dtype=np.int64)
+        counts = np.zeros(6, dtype=np.int64)
         state, table = self.state, self.table
         parts, done = [], 0
         while True:
@@ -158,7 +158,7 @@ class Judge:
     def _count(self, readings: int, counts: NDArray[np.int64]) -> None:
         c = self.counters
         c.readings += readings
-        c.judged += readings - int(counts.sum())
+        c.judged += readings - int(counts[: core.TOUCHED].sum())
         c.late += int(counts[core.LATE])
         c.duplicate += int(counts[core.DUPLICATE])
         c.unfit += int(counts[core.UNFIT])
