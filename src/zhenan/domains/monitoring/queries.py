@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Coalesce
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.people.models import User
+from zhenan.kernel.workflow.calendar import holidays_around
 from zhenan.packkit.judging import compiled
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.schedule import epoch_days
 
 PARTITIONS = 64
 
@@ -92,6 +95,7 @@ class JudgeSetup:
     rules: tuple[Rule, ...]
     points: list[str]
     registered_at: NDArray[np.int64]
+    holidays: NDArray[np.int64]  # days since 1970-01-01 that are no working days by the calendar's notice
 
 
 def judge_stamp() -> str:
@@ -119,6 +123,7 @@ def judge_setup() -> JudgeSetup:
         rules=compiled(written) if written else (),
         points=[str(row[0]) for row in rows],
         registered_at=np.array([int(row[3].timestamp() * 1000) for row in rows], dtype=np.int64),
+        holidays=epoch_days(holidays_around(timezone.localdate())),
     )
 
 

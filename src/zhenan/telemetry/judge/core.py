@@ -40,6 +40,11 @@ STUCK: Final = 5
 
 NONE: Final = -(2**63)  # no time
 STEADY: Final = 2**63 - 1  # raised, and not clearing
+_DAY_MS: Final = 86_400_000
+_LOCAL_MS: Final = 8 * 3_600_000  # UTC+8, all year
+_FAR_DAYS: Final = 400  # how far the next window is looked for
+_EXCLUDE: Final = 1  # places in schedule.MODES
+_ONLY: Final = 2
 _AHEAD: Final = 128  # readings of a block
 MAX_TS: Final = 253_402_300_799_999
 MIN_TS: Final = -62_135_596_800_000
@@ -62,6 +67,49 @@ def compiled(**options: Any) -> Callable[[F], F]:
             return njit(nogil=True, error_model="numpy", **options)(function)
 
     return wrap
+
+
+@compiled()
+def _begins(day: int, bits: int, mode: int, holidays: I64) -> bool:
+    """Whether a window of these days begins on a local day (0: 1970-01-01, a Thursday)."""
+    if (bits >> ((day + 3) % 7)) & 1 == 0:
+        return False
+    if mode == 0:
+        return True
+    place = np.searchsorted(holidays, day)
+    holiday: bool = bool(place < holidays.size and holidays[place] == day)
+    return holiday if mode == _ONLY else not holiday
+
+
+@compiled()
+def is_active(ts: int, windows: I64, start: int, end: int, holidays: I64) -> bool:
+    """Whether a rule with windows start..end is on at ts. Columns of windows: see schedule.Window.row."""
+    day = (ts + _LOCAL_MS) // _DAY_MS
+    within = ts + _LOCAL_MS - day * _DAY_MS
+    for n in range(start, end):
+        bits, mode = windows[n, 0], windows[n, 3]
+        if windows[n, 1] <= within < windows[n, 2] and _begins(day, bits, mode, holidays):
+            return True
+        if within + _DAY_MS < windows[n, 2] and _begins(day - 1, bits, mode, holidays):
+            return True
+    return False
+
+
+@compiled()
+def next_active(ts: int, windows: I64, start: int, end: int, holidays: I64) -> int:
+    """The first moment at or after ts at which a rule is on; STEADY where none comes within 400 days."""
+    if start == end or is_active(ts, windows, start, end, holidays):
+        return ts
+    today = (ts + _LOCAL_MS) // _DAY_MS
+    found = STEADY
+    for day in range(today, today + _FAR_DAYS):
+        for n in range(start, end):
+            at = day * _DAY_MS - _LOCAL_MS + windows[n, 1]
+            if ts <= at < found and _begins(day, windows[n, 0], windows[n, 3], holidays):
+                found = at
+        if found != STEADY:
+            break
+    return found
 
 
 @compiled(forceinline=True)
@@ -93,8 +141,9 @@ def _step_level(
 
 @compiled(forceinline=True)
 def _step_rate(
-    words: I64, words_f: F64, w: int, ts: int, value: float, low: float, high: float, per: float, max_gap_ms: int
-) -> tuple[int, int]:
+    words: I64, words_f: F64, w: int, ts: int, value: float, low: float, high: float, per: float, max_gap_ms: int,
+    on: bool,
+) -> tuple[int, int]:  # fmt: skip
     """Words: onset, ts of the judged reading before, its value.
 
     The slope is compared multiplied out, so that whole numbers are judged without rounding.
@@ -106,7 +155,7 @@ def _step_rate(
     if before == NONE or ts - before > max_gap_ms:
         return -1, ts
     gap = float(ts - before)
-    condition = rise >= high * gap or rise <= low * gap
+    condition = on and (rise >= high * gap or rise <= low * gap)
     if condition and words[w] == NONE:
         words[w] = ts
         return RAISE, ts
@@ -142,10 +191,16 @@ def _step_repeats(words: I64, w: int, condition: bool, ts: int, count: int, wind
 
 @compiled(forceinline=True)
 def _step_stuck(
-    words: I64, words_f: F64, w: int, ts: int, value: float, eps: float, for_ms: int, count: int
+    words: I64, words_f: F64, w: int, ts: int, value: float, eps: float, for_ms: int, count: int, on: bool
 ) -> tuple[int, int]:
     """Words: onset, first value of the run, its ts, number of readings in the run (0: none yet)."""
     event, onset = -1, ts
+    if not on:
+        if words[w] != NONE:
+            event, onset = CLEAR, words[w]
+            words[w] = NONE
+        words[w + 3] = 0
+        return event, onset
     if words[w + 3] == 0 or abs(value - words_f[w + 1]) > eps:
         if words[w] != NONE:
             event, onset = CLEAR, words[w]
@@ -183,23 +238,25 @@ def _emit(out_i: I64, out_v: F64, n: int, point: int, rule: int, kind: int, ts: 
 
 @compiled(forceinline=True)
 def _step(
-    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, ts: int, value: float
-) -> tuple[int, int]:
+    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, windows: I64, holidays: I64,
+    ts: int, value: float,
+) -> tuple[int, int]:  # fmt: skip
     """One reading against one rule instance that is not a silence. Columns of fs and ints: see table.py."""
     kind = kinds[k]
+    on = ints[k, 4] == ints[k, 5] or is_active(ts, windows, ints[k, 4], ints[k, 5], holidays)
     if kind == LEVEL:
-        condition = value < fs[k, 0] or value > fs[k, 1]
-        release = fs[k, 2] <= value <= fs[k, 3]
+        condition = on and (value < fs[k, 0] or value > fs[k, 1])
+        release = not on or fs[k, 2] <= value <= fs[k, 3]
         return _step_level(words, w, condition, release, ts, ints[k, 0], ints[k, 1])
     if kind == STATE:
-        condition = _in_state(value, states, ints[k, 2], ints[k, 3])
+        condition = on and _in_state(value, states, ints[k, 2], ints[k, 3])
         return _step_level(words, w, condition, not condition, ts, ints[k, 0], ints[k, 1])
     if kind == RATE:
-        return _step_rate(words, words_f, w, ts, value, fs[k, 0], fs[k, 1], fs[k, 2], ints[k, 0])
+        return _step_rate(words, words_f, w, ts, value, fs[k, 0], fs[k, 1], fs[k, 2], ints[k, 0], on)
     if kind == REPEATS:
-        condition = value < fs[k, 0] or value > fs[k, 1]
+        condition = on and (value < fs[k, 0] or value > fs[k, 1])
         return _step_repeats(words, w, condition, ts, ints[k, 2], ints[k, 0])
-    return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2])
+    return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2], on)
 
 
 @compiled(forceinline=True)
@@ -226,7 +283,7 @@ def judge_columns(
     verdict: U8, counts: I64, n_out: int, out_i: I64, out_v: F64,
     hot: I32, last_ts: I64, since: I64, offset: I64, words: I64, words_f: F64,
     calm_low: F64, calm_high: F64, calm_gap: I64,
-    starts: I64, kinds: I64, rules: I64, places: I64, fs: F64, ints: I64, states: F64,
+    starts: I64, kinds: I64, rules: I64, places: I64, fs: F64, ints: I64, states: F64, windows: I64, holidays: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
@@ -286,13 +343,15 @@ def judge_columns(
                 w = base + places[k]
                 if kinds[k] == SILENCE:  # words: onset
                     if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
-                        words[w] = last + ints[k, 0]
-                        n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, words[w], words[w], np.nan)
+                        due = next_active(last + ints[k, 0], windows, ints[k, 4], ints[k, 5], holidays)
+                        if now > due:
+                            words[w] = due
+                            n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, due, due, np.nan)
                     if words[w] != NONE:
                         n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
                         words[w] = NONE
                 elif fit:
-                    event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
+                    event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, windows, holidays, now, v)
                     if event >= 0:
                         n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
                 busy |= words[w] != NONE
@@ -318,6 +377,8 @@ def advance_clock(
     rules: I64,
     places: I64,
     ints: I64,
+    windows: I64,
+    holidays: I64,
 ) -> tuple[int, int]:
     """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points)."""
     room = out_v.size
@@ -336,9 +397,11 @@ def advance_clock(
         for k in range(start, end):
             w = base + places[k]
             if kinds[k] == SILENCE and words[w] == NONE and now - last > ints[k, 0]:
-                words[w] = last + ints[k, 0]
-                n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, words[w], words[w], np.nan)
-                hot[p] = -1 - profile
+                due = next_active(last + ints[k, 0], windows, ints[k, 4], ints[k, 5], holidays)
+                if now > due:
+                    words[w] = due
+                    n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, due, due, np.nan)
+                    hot[p] = -1 - profile
     return hot.size, n_out
 
 

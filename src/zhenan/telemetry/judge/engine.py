@@ -17,6 +17,7 @@ from zhenan.telemetry.judge.results import (
     Transitions,
 )
 from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.schedule import checked_days
 from zhenan.telemetry.judge.snapshot import Saved, carry_over, pack, unpack
 from zhenan.telemetry.judge.state import State
 from zhenan.telemetry.judge.table import Table
@@ -29,17 +30,22 @@ class Judge:
 
     A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at`
     (int64 ms, one a point, core.NONE for unknown) is where its silence begins to count before its first reading;
-    without it such a point never falls silent. `withdrawn`: after `restore`, clears of alarms without a rule.
+    without it such a point never falls silent. `holidays`: days since 1970-01-01, for rules with windows (schedule.py).
+    `withdrawn`: after `restore`, clears of alarms without a rule.
     """
 
     def __init__(
-        self, rules: Sequence[Rule], points: Sequence[str] = (), registered_at: NDArray[np.int64] | None = None
+        self,
+        rules: Sequence[Rule],
+        points: Sequence[str] = (),
+        registered_at: NDArray[np.int64] | None = None,
+        holidays: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> None:
         ids = [rule.id for rule in rules]
         if len(set(ids)) != len(ids):
             raise ValueError(f"rule ids must differ; got {sorted({i for i in ids if ids.count(i) > 1})} more than once")
         self.rules: tuple[Rule, ...] = tuple(rules)
-        self.table = Table(self.rules)
+        self.table = Table(self.rules, checked_days(holidays))
         self.state = State(self.table)
         self.counters = Counters()
         self.withdrawn: tuple[Transition, ...] = ()
@@ -75,7 +81,7 @@ class Judge:
                 done, point, ts, value, quality, verdicts, counts, 0, self._numbers, self._values,
                 state.hot, state.last_ts, state.since, state.offset, state.words, state.words_f,
                 table.calm_low, table.calm_high, table.calm_gap, table.starts, table.kinds, table.rules, table.places,
-                table.fs, table.ints, table.states,
+                table.fs, table.ints, table.states, table.windows, table.holidays,
             )  # fmt: skip
             parts.append(self._taken(written))
             if done == point.size:
@@ -93,6 +99,7 @@ class Judge:
                 done, now, 0, self._numbers, self._values,
                 state.hot, state.last_ts, state.since, state.offset, state.words,
                 table.calm_gap, table.starts, table.kinds, table.rules, table.places, table.ints,
+                table.windows, table.holidays,
             )  # fmt: skip
             parts.append(self._taken(written))
             if done == state.hot.size:
@@ -127,6 +134,7 @@ class Judge:
         rules: Sequence[Rule],
         points: Sequence[str] | None = None,
         registered_at: NDArray[np.int64] | None = None,
+        holidays: Sequence[int] | NDArray[np.int64] | None = None,
     ) -> Self:
         """Take a snapshot up again, perhaps under other rules and points (None: the points it was made with).
 
@@ -138,7 +146,7 @@ class Judge:
         """
         saved: Saved = unpack(data)
         keys = saved.keys() if points is None else list(points)
-        judge = cls(rules, keys, registered_at)
+        judge = cls(rules, keys, registered_at, holidays)
         judge.counters = Counters(**saved.counters)
         withdrawn = carry_over(saved, judge.rules, judge.state, keep_since=registered_at is None)
         judge.counters.clears += len(withdrawn)

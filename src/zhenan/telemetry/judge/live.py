@@ -22,7 +22,7 @@ from zhenan.telemetry.judge.snapshot import SnapshotFault
 
 
 class Setup(Protocol):
-    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point."""
+    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point; `holidays`: days."""
 
     @property
     def stamp(self) -> str: ...
@@ -32,6 +32,8 @@ class Setup(Protocol):
     def points(self) -> list[str]: ...
     @property
     def registered_at(self) -> NDArray[np.int64]: ...
+    @property
+    def holidays(self) -> NDArray[np.int64]: ...
 
 
 class _Saved(msgspec.Struct):
@@ -56,7 +58,7 @@ class LiveJudge:
     def __init__(self, setup: Setup) -> None:
         self.place = Place()
         self.pending: list[Transition] = []
-        self._take(Judge(setup.rules, setup.points, setup.registered_at), setup)
+        self._take(Judge(setup.rules, setup.points, setup.registered_at, setup.holidays), setup)
 
     def _take(self, judge: Judge, setup: Setup) -> None:
         self.engine, self.stamp = judge, setup.stamp
@@ -84,7 +86,7 @@ class LiveJudge:
 
     def change(self, setup: Setup) -> list[Transition]:
         """Go on under other rules or points; returns the clears of alarms that lost theirs, which are pending too."""
-        engine = Judge.restore(self.engine.snapshot(), setup.rules, setup.points, setup.registered_at)
+        engine = Judge.restore(self.engine.snapshot(), setup.rules, setup.points, setup.registered_at, setup.holidays)
         self._take(engine, setup)
         self.pending += engine.withdrawn
         return list(engine.withdrawn)
@@ -100,7 +102,7 @@ class LiveJudge:
         for data in states:
             try:
                 saved = msgspec.msgpack.decode(data, type=_Saved)
-                engine = Judge.restore(saved.judge, setup.rules, setup.points, setup.registered_at)
+                engine = Judge.restore(saved.judge, setup.rules, setup.points, setup.registered_at, setup.holidays)
             except (msgspec.DecodeError, SnapshotFault):
                 continue
             live = cls.__new__(cls)
