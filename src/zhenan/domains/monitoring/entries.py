@@ -43,6 +43,9 @@ def register() -> None:
             "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 12
         )
     )
+    slots.nav.register(
+        slots.NavItem("maintenance", _("Maintenance"), "monitoring:maintenance", SECTION, "tool", "alarm.view", 13)
+    )
     slots.panels.register(
         slots.Panel("alarms", _("Alarms"), "subject", "monitoring/_panel_alarms.html", alarms_panel, "alarm.view", 20)
     )
@@ -82,6 +85,8 @@ def _kinds() -> None:
         ("alarm.closed", _("Alarm closed"), "circle-check"),
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
+        ("maintenance.opened", _("Maintenance of {scope} until {until}: {reason}"), "tool"),
+        ("maintenance.ended", _("Maintenance of {scope} ended at {until}"), "tool"),
         ("device.command", _("Device told: {command}"), "device-remote"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)

@@ -141,9 +141,8 @@ def _step_level(
 
 @compiled(forceinline=True)
 def _step_rate(
-    words: I64, words_f: F64, w: int, ts: int, value: float, low: float, high: float, per: float, max_gap_ms: int,
-    on: bool,
-) -> tuple[int, int]:  # fmt: skip
+    words: I64, words_f: F64, w: int, ts: int, value: float, low: float, high: float, per: float, max_gap_ms: int
+) -> tuple[int, int]:
     """Words: onset, ts of the judged reading before, its value.
 
     The slope is compared multiplied out, so that whole numbers are judged without rounding.
@@ -155,7 +154,7 @@ def _step_rate(
     if before == NONE or ts - before > max_gap_ms:
         return -1, ts
     gap = float(ts - before)
-    condition = on and (rise >= high * gap or rise <= low * gap)
+    condition = rise >= high * gap or rise <= low * gap
     if condition and words[w] == NONE:
         words[w] = ts
         return RAISE, ts
@@ -191,16 +190,10 @@ def _step_repeats(words: I64, w: int, condition: bool, ts: int, count: int, wind
 
 @compiled(forceinline=True)
 def _step_stuck(
-    words: I64, words_f: F64, w: int, ts: int, value: float, eps: float, for_ms: int, count: int, on: bool
+    words: I64, words_f: F64, w: int, ts: int, value: float, eps: float, for_ms: int, count: int
 ) -> tuple[int, int]:
     """Words: onset, first value of the run, its ts, number of readings in the run (0: none yet)."""
     event, onset = -1, ts
-    if not on:
-        if words[w] != NONE:
-            event, onset = CLEAR, words[w]
-            words[w] = NONE
-        words[w + 3] = 0
-        return event, onset
     if words[w + 3] == 0 or abs(value - words_f[w + 1]) > eps:
         if words[w] != NONE:
             event, onset = CLEAR, words[w]
@@ -238,25 +231,41 @@ def _emit(out_i: I64, out_v: F64, n: int, point: int, rule: int, kind: int, ts: 
 
 @compiled(forceinline=True)
 def _step(
-    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, windows: I64, holidays: I64,
-    ts: int, value: float,
-) -> tuple[int, int]:  # fmt: skip
-    """One reading against one rule instance that is not a silence. Columns of fs and ints: see table.py."""
+    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, ts: int, value: float
+) -> tuple[int, int]:
+    """One reading against one rule instance that is on and not a silence. Columns of fs and ints: see table.py."""
     kind = kinds[k]
-    on = ints[k, 4] == ints[k, 5] or is_active(ts, windows, ints[k, 4], ints[k, 5], holidays)
     if kind == LEVEL:
-        condition = on and (value < fs[k, 0] or value > fs[k, 1])
-        release = not on or fs[k, 2] <= value <= fs[k, 3]
+        condition = value < fs[k, 0] or value > fs[k, 1]
+        release = fs[k, 2] <= value <= fs[k, 3]
         return _step_level(words, w, condition, release, ts, ints[k, 0], ints[k, 1])
     if kind == STATE:
-        condition = on and _in_state(value, states, ints[k, 2], ints[k, 3])
+        condition = _in_state(value, states, ints[k, 2], ints[k, 3])
         return _step_level(words, w, condition, not condition, ts, ints[k, 0], ints[k, 1])
     if kind == RATE:
-        return _step_rate(words, words_f, w, ts, value, fs[k, 0], fs[k, 1], fs[k, 2], ints[k, 0], on)
+        return _step_rate(words, words_f, w, ts, value, fs[k, 0], fs[k, 1], fs[k, 2], ints[k, 0])
     if kind == REPEATS:
-        condition = on and (value < fs[k, 0] or value > fs[k, 1])
+        condition = value < fs[k, 0] or value > fs[k, 1]
         return _step_repeats(words, w, condition, ts, ints[k, 2], ints[k, 0])
-    return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2], on)
+    return _step_stuck(words, words_f, w, ts, value, fs[k, 0], ints[k, 0], ints[k, 2])
+
+
+@compiled()
+def _step_off(
+    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, ts: int, value: float
+) -> tuple[int, int]:
+    """One reading outside the windows of a rule that is not a silence: no condition, and the release."""
+    kind = kinds[k]
+    if kind <= STATE:  # LEVEL or STATE
+        return _step_level(words, w, False, True, ts, ints[k, 0], ints[k, 1])
+    if kind == RATE:
+        return _step_rate(words, words_f, w, ts, value, np.nan, np.nan, fs[k, 2], ints[k, 0])
+    if kind == REPEATS:
+        return _step_repeats(words, w, False, ts, ints[k, 2], ints[k, 0])
+    onset = words[w]
+    words[w] = NONE
+    words[w + 3] = 0
+    return (CLEAR, onset) if onset != NONE else (-1, ts)
 
 
 @compiled(forceinline=True)
@@ -351,7 +360,10 @@ def judge_columns(
                         n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
                         words[w] = NONE
                 elif fit:
-                    event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, windows, holidays, now, v)
+                    if ints[k, 4] != ints[k, 5] and not is_active(now, windows, ints[k, 4], ints[k, 5], holidays):
+                        event, onset = _step_off(words, words_f, w, k, kinds, fs, ints, now, v)
+                    else:
+                        event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
                     if event >= 0:
                         n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
                 busy |= words[w] != NONE
