@@ -193,5 +193,6 @@ def photo(text: str) -> ContentFile:
 KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "frame": QuarantinedFrame,
+    "maintenance": Maintenance,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

@@ -12,8 +12,11 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db.models import Q
+
 from zhenan.domains.monitoring.bulk import update_many
 from zhenan.domains.monitoring.holding import Holding
+from zhenan.domains.monitoring.limits import PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, HeldAlarm, Point
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.events.copying import create_many
@@ -49,16 +52,18 @@ class Episodes:
         self.ids = [alarm_id(t.point, t.rule, t.onset) for t in transitions]
         self.rule_of = cache(rule_of)
         self.fresh: list[Alarm] = []
+        self.made: dict[UUID, Raise] = {}  # what each fresh alarm began with
         self.graver: list[AlarmStage] = []  # stages that made an alarm graver than it was ever told
-        self.lighter: list[tuple[Alarm, AlarmStage, datetime]] = []  # stages that ended while the alarm stands
+        self.lighter: list[tuple[AlarmStage, int, datetime]] = []  # stages that ended, the level that is left, when
         self.cleared: list[Alarm] = []
         self.fresh_held: list[HeldAlarm] = []
         self.unknown = 0
         self.held: dict[UUID, HeldAlarm] = {
             held.pk: held for held in HeldAlarm.objects.select_for_update().filter(pk__in=self.ids).order_by("pk")
         } if self.ids else {}  # fmt: skip
-        due = HeldAlarm.objects.select_for_update(skip_locked=True).filter(
-            cleared_at=None, released_at=None, until__lte=at
+        over = Q(until__lte=at) | Q(until=None, under__cleared_at__lte=at - PARENT_WAIT)
+        due = HeldAlarm.objects.select_for_update(skip_locked=True, of=("self",)).filter(
+            over, cleared_at=None, released_at=None
         )
         self._due = {held.pk: held for held in due.order_by("until", "pk")}
         self.held |= {pk: held for pk, held in self._due.items() if pk not in self.held}
@@ -96,11 +101,12 @@ class Episodes:
         )
         self._stages_of: dict[UUID, list[AlarmStage]] = {}
         for stage in self.stages.values():
+            stage.alarm = self.alarms[stage.alarm_id]  # one object for one row
             self._stages_of.setdefault(stage.alarm_id, []).append(stage)
         self._open = {
             (stage.point_id, stage.family): self.alarms[stage.alarm_id]
             for stage in self.stages.values()
-            if stage.cleared_at is None and stage.alarm_id in self.alarms
+            if stage.cleared_at is None
         }
 
     def family(self, code: str) -> str:
@@ -122,8 +128,10 @@ class Episodes:
             else:
                 self._clear(pk, moment(t.ts))
         self._hold_families()
-        for held in [h for h in self.held.values() if _waits(h) and h.until is not None and h.until <= self.at]:
-            self._release(held, held.until or self.at)
+        for held in list(self.held.values()):
+            orphan = held.until is None and held.pk in self._due  # its parent's alarm ended where nobody saw it
+            if _waits(held) and (orphan or (held.until is not None and held.until <= self.at)):
+                self._release(held, held.until or self.at)
 
     def _raise(self, pk: UUID, t: Transition) -> None:
         if pk in self.alarms or pk in self.stages or pk in self.held:
@@ -150,6 +158,9 @@ class Episodes:
         if standing is None:
             self.alarms[alarm.pk] = alarm
             self.fresh.append(alarm)
+            self.made[alarm.pk] = made
+            if self._covers(alarm.rule):
+                self.holding.gone[alarm.device_id] = alarm
         if family:
             stage = AlarmStage(
                 id=made.id, alarm=alarm, point=made.point, family=family, rule=made.rule, level=made.level,
@@ -168,6 +179,8 @@ class Episodes:
         self._show_gravest(alarm)
         if stage.level < worst:
             self.graver.append(stage)
+            if alarm.pk in self.made:  # nobody knows of it yet: one word for both
+                alarm.respond_by = min(alarm.respond_by, respond_by(stage.raised_at, self.rule_of(stage.rule)))
         self._touch("alarms", alarm)
 
     def _show_gravest(self, alarm: Alarm) -> None:
@@ -209,7 +222,7 @@ class Episodes:
         before = alarm.level
         self._show_gravest(alarm)
         if alarm.level != before:
-            self.lighter.append((alarm, stage, stage.cleared_at))
+            self.lighter.append((stage, alarm.level, stage.cleared_at))
         self._touch("alarms", alarm)
 
     def _end(self, alarm: Alarm, at: datetime) -> None:
@@ -232,6 +245,8 @@ class Episodes:
     def _wait_again(self, alarm: Alarm) -> None:
         """A parent is back: its children get the usual wait to be heard, then they raise on their own."""
         if self._covers(alarm.rule):
+            if self.holding.gone.get(alarm.device_id) == alarm:
+                del self.holding.gone[alarm.device_id]
             for held in self.holding.under(alarm, self.held):
                 held.until = self.holding.end_of_wait(alarm.cleared_at or self.at)
                 self.held.setdefault(held.pk, held)
@@ -246,7 +261,7 @@ class Episodes:
             self.points[point.pk] = point
         raised_at = max(at, held.raised_at)
         made = Raise(held.pk, point, held.rule, held.level, held.value, held.onset, raised_at, held.parts)
-        still = self.holding.held(made)
+        still = self.holding.held(made, waited=True)
         if still is None or held.pk in self.alarms:
             self._begin(made)
             return
@@ -285,11 +300,15 @@ def _spec(rule: AlarmRule | None) -> dict[str, Any]:
     return rule.model_dump(mode="json", include={"rule", "source", "measure", "respond_s"}) if rule else {}
 
 
+def respond_by(raised_at: datetime, rule: AlarmRule | None) -> datetime:
+    return raised_at + timedelta(seconds=rule.respond_s if rule else RESPOND_S)
+
+
 def _alarm(made: Raise, rule: AlarmRule | None) -> Alarm:
     device = made.point.device
     return Alarm(
         id=made.id, point=made.point, device=device, subject=device.subject, programme=device.programme, rule=made.rule,
         rule_spec=_spec(rule), measure=made.point.measure, level=made.level, value=made.value, onset=made.onset,
         raised_at=made.raised_at, parts=made.parts,
-        respond_by=made.raised_at + timedelta(seconds=rule.respond_s if rule else RESPOND_S),
+        respond_by=respond_by(made.raised_at, rule),
     )  # fmt: skip

@@ -53,8 +53,8 @@ class Holding:
         )
         self._waiting = {held.pk: held for held in waiting.order_by("pk")} if covering else {}
 
-    def held(self, made: Raise) -> HeldAlarm | None:
-        """The row that holds this raise back; None where people are to know at once."""
+    def held(self, made: Raise, *, waited: bool = False) -> HeldAlarm | None:
+        """The row that holds this raise back; None where people are to know at once. ``waited``: it did."""
         window = self._window(made)
         if window is not None:
             return _row(made, why=Why.MAINTENANCE, maintenance=window, until=window.ends_at)
@@ -64,6 +64,8 @@ class Holding:
         gone = self.gone.get(parent.pk)
         if gone is not None:
             return _row(made, why=Why.PARENT, parent=parent, under=gone)
+        if waited:
+            return None
         if parent.last_seen_at is not None and parent.last_seen_at > made.raised_at - PARENT_ALIVE:
             return None
         return _row(made, why=Why.PARENT, parent=parent, until=self.end_of_wait(made.raised_at))

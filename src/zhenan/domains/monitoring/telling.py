@@ -35,13 +35,15 @@ class Plan:
             return
         self.people = Recipients([(alarm, episodes.rule_of(alarm.rule)) for alarm in self.concerned], at)
         fresh = [Calling(alarm, self.people.of(alarm)) for alarm in sorted(episodes.fresh, key=lambda a: a.level)]
-        graver = [Calling(stage.alarm, self.people.of(stage.alarm), stage) for stage in episodes.graver]
+        graver = [
+            Calling(s.alarm, self.people.of(s.alarm), s) for s in episodes.graver if s.alarm_id not in episodes.made
+        ]
         self.singly, self.summaries = folded([*fresh, *graver], at)
 
 
 def tell_of(episodes: Episodes, plan: Plan, at: datetime) -> list[int]:
     """Everything that follows from what the batch changed; ids of the commands made."""
-    rows = [*_raised(episodes.fresh), *_staged(episodes), *_cleared(episodes.cleared)]
+    rows = [*_raised(episodes), *_staged(episodes), *_cleared(episodes.cleared)]
     if rows:
         record_many(rows)
     if not plan.concerned:
@@ -49,39 +51,39 @@ def tell_of(episodes: Episodes, plan: Plan, at: datetime) -> list[int]:
     tell_many([*map(_telling, plan.singly), *plan.summaries.fresh], at=at)
     reword_many(plan.summaries.grown)
     _open_deadlines(episodes.fresh, plan.people)
-    for stage in episodes.graver:
+    for stage in (stage for stage in episodes.graver if stage.alarm_id not in episodes.made):
         _hurry(stage.alarm, stage, episodes.rule_of(stage.rule))
     return _commands(plan.concerned, episodes, at)
 
 
-def _raised(alarms: Iterable[Alarm]) -> list[dict[str, Any]]:
+def _raised(episodes: Episodes) -> list[dict[str, Any]]:
     return [
         {
             "kind": "alarm.raised",
             "targets": [alarm, alarm.subject, alarm.device],
             "actor": None,
             "at": alarm.raised_at,
-            "data": {"rule": alarm.rule, "level": alarm.level, "value": alarm.value, "measure": alarm.measure},
+            "data": {"rule": made.rule, "level": made.level, "value": made.value, "measure": alarm.measure},
             **alarm.subject.place,
         }
-        for alarm in alarms
+        for alarm, made in ((alarm, episodes.made[alarm.pk]) for alarm in episodes.fresh)
     ]
 
 
 def _staged(episodes: Episodes) -> list[dict[str, Any]]:
     """The steps up and down of staged alarms."""
-    steps = [("alarm.graver", stage.alarm, stage, stage.raised_at) for stage in episodes.graver]
-    steps += [("alarm.lighter", alarm, stage, at) for alarm, stage, at in episodes.lighter]
+    steps = [("alarm.graver", stage, stage.level, stage.raised_at) for stage in episodes.graver]
+    steps += [("alarm.lighter", stage, level, at) for stage, level, at in episodes.lighter]
     return [
         {
             "kind": kind,
-            "targets": [alarm, alarm.subject],
+            "targets": [stage.alarm, stage.alarm.subject],
             "actor": None,
             "at": at,
-            "data": {"rule": stage.rule, "level": alarm.level, "value": stage.value},
-            **alarm.subject.place,
+            "data": {"rule": stage.rule, "level": level, "value": stage.value},
+            **stage.alarm.subject.place,
         }
-        for kind, alarm, stage, at in steps
+        for kind, stage, level, at in steps
     ]
 
 
