@@ -161,6 +161,7 @@ async def judged(nats_url: str, after: int, readings: int) -> tuple[float, list[
         points=keys,
         registered_at=np.zeros(len(keys), np.int64),
         holidays=np.empty(0, np.int64),
+        groups=None,
     )
     live, seen, sizes = LiveJudge(setup), 0, []
     follower = Follower(client, streams.READINGS, "bench", after=after)

@@ -20,7 +20,7 @@ from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.schedule import checked_days
 from zhenan.telemetry.judge.snapshot import Saved, carry_over, pack, unpack
 from zhenan.telemetry.judge.state import State
-from zhenan.telemetry.judge.table import Table
+from zhenan.telemetry.judge.table import Groups, Table
 
 _SCRATCH: Final = 16_384  # transitions the loop may write before it hands them over
 
@@ -31,6 +31,7 @@ class Judge:
     A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at`
     (int64 ms, one a point, core.NONE for unknown) is where its silence begins to count before its first reading;
     without it such a point never falls silent. `holidays`: days since 1970-01-01, for rules with windows (schedule.py).
+    `groups`: which rules look at which points, instead of what the rules say of it (table.Groups).
     `withdrawn`: after `restore`, clears of alarms without a rule.
     """
 
@@ -40,6 +41,7 @@ class Judge:
         points: Sequence[str] = (),
         registered_at: NDArray[np.int64] | None = None,
         holidays: Sequence[int] | NDArray[np.int64] | None = None,
+        groups: Groups | None = None,
     ) -> None:
         ids = [rule.id for rule in rules]
         if len(set(ids)) != len(ids):
@@ -52,7 +54,7 @@ class Judge:
         self._room = max(_SCRATCH, 2 * len(self.rules))
         self._numbers = np.empty((self._room, 5), dtype=np.int64)
         self._values = np.empty(self._room)
-        self.add_points(points, registered_at)
+        self.state.add(points, registered_at, groups)
 
     @property
     def keys(self) -> list[str]:
@@ -135,6 +137,7 @@ class Judge:
         points: Sequence[str] | None = None,
         registered_at: NDArray[np.int64] | None = None,
         holidays: Sequence[int] | NDArray[np.int64] | None = None,
+        groups: Groups | None = None,
     ) -> Self:
         """Take a snapshot up again, perhaps under other rules and points (None: the points it was made with).
 
@@ -146,7 +149,7 @@ class Judge:
         """
         saved: Saved = unpack(data)
         keys = saved.keys() if points is None else list(points)
-        judge = cls(rules, keys, registered_at, holidays)
+        judge = cls(rules, keys, registered_at, holidays, groups)
         judge.counters = Counters(**saved.counters)
         withdrawn = carry_over(saved, judge.rules, judge.state, keep_since=registered_at is None)
         judge.counters.clears += len(withdrawn)

@@ -19,8 +19,9 @@ State per point: 20 bytes, and for each rule 16 bytes (threshold, band, state), 
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from math import nextafter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -119,6 +120,16 @@ def _row_of(rule: Rule) -> Row:
             return Row(core.STUCK, (rule.eps,), (to_ms(rule.for_s), 0, rule.count), 4, _INF, -_INF)
 
 
+class Groups(NamedTuple):
+    """Points said by group: which rules (by number) look at a group, and the group of each point, int32 (n_points,).
+
+    What a rule says of `points` is then not looked at: a million points are told apart without a million look-ups.
+    """
+
+    rules: Sequence[tuple[int, ...]]
+    of: I32
+
+
 class Table:
     """The arrays of all profiles, and the profile of a point by its key. Grows as new profiles are met."""
 
@@ -137,13 +148,28 @@ class Table:
             self.state_spans.append((len(states), len(states) + len(row.states)))
             states += row.states
         self.states: F64 = np.array(states, dtype=np.float64)
+        self._rules = rules
         self._everywhere = tuple(n for n, rule in enumerate(rules) if rule.points is None)
-        self._named: dict[str, list[int]] = {}
-        for number, rule in enumerate(rules):
-            for key in dict.fromkeys(rule.points or ()):
-                self._named.setdefault(key, []).append(number)
         self.profiles: dict[tuple[int, ...], int] = {}
         self._build()
+
+    @cached_property
+    def _named(self) -> dict[str, list[int]]:
+        """The rules that name a point, by its key."""
+        named: dict[str, list[int]] = {}
+        for number, rule in enumerate(self._rules):
+            for key in dict.fromkeys(rule.points or ()):
+                named.setdefault(key, []).append(number)
+        return named
+
+    def profiles_of_groups(self, groups: Groups) -> I32:
+        """The profile of each point, int32 (n_points,)."""
+        known = len(self.profiles)
+        numbers = np.array([self._profile(tuple(sorted(set(rules)))) for rules in groups.rules], dtype=np.int32)
+        if len(self.profiles) != known:
+            self._build()
+        found: I32 = numbers[groups.of] if numbers.size else np.empty(0, np.int32)
+        return found
 
     def profiles_of(self, keys: Iterable[str]) -> I32:
         """The profile of each point, int32 (n_points,)."""
