@@ -156,7 +156,12 @@ async def judged(nats_url: str, after: int, readings: int) -> tuple[float, list[
     rows = register()
     keys = [str(row.point_id) for row in rows]
     setup = SimpleNamespace(
-        stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(len(keys), np.int64)
+        stamp="",
+        rules=parse_rules(RULES),
+        points=keys,
+        registered_at=np.zeros(len(keys), np.int64),
+        holidays=np.empty(0, np.int64),
+        groups=None,
     )
     live, seen, sizes = LiveJudge(setup), 0, []
     follower = Follower(client, streams.READINGS, "bench", after=after)

@@ -16,6 +16,7 @@ from zhenan.server.processes.setups import divide
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.rulefile import rules_from
+from zhenan.telemetry.judge.table import Groups
 from zhenan.telemetry.lease import Lost
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import Chain
@@ -28,10 +29,14 @@ ANY = {"id": "quiet", "kind": "silence", "after_s": 60, "level": 4}
 
 
 def setup(partition: dict[int, int], *rules: dict[str, object]) -> JudgeSetup:
-    """Points by id, each in a partition."""
+    """Points by id, each in a partition; as the platform does, by group which rules look at them."""
+    made = tuple(rules_from({"rules": list(rules)}))
+    looking = [tuple(n for n, r in enumerate(made) if r.points is None or str(p) in r.points) for p in partition]
     return JudgeSetup(
         stamp="s",
-        rules=tuple(rules_from({"rules": list(rules)})),
+        rules=made,
+        holidays=np.empty(0, np.int64),
+        groups=Groups(looking, np.arange(len(looking), dtype=np.int32)),
         points=[str(point) for point in partition],
         registered_at=np.array([1000 + point for point in partition], np.int64),
         partition=np.array(list(partition.values()), np.uint8),
@@ -43,13 +48,14 @@ def test_each_lane_gets_its_points_and_the_rules_that_look_at_them():
     parts = divide(whole, 4)
     assert [part.points for part in parts] == [["5", "6"], ["7"], [], ["8"]]
     assert [part.registered_at.tolist() for part in parts] == [[1005, 1006], [1007], [], [1008]]
-    found = [{rule.id: rule.points for rule in part.rules} for part in parts]
-    assert found == [
-        {"high": ["5"], "quiet": None},
-        {"high": ["7"], "low": ["7"], "quiet": None},
-        {"quiet": None},
-        {"high": ["8"], "quiet": None},
-    ]
+    raised = []
+    for part in parts:
+        points = [int(point) for point in part.points]
+        found = LiveJudge(part).judge(
+            Columns.of(points, [5000] * len(points), [30.0] * len(points), [0] * len(points)), 1
+        )
+        raised.append([(one.point, one.rule) for one in found])
+    assert raised == [[("5", "high")], [("7", "high")], [], [("8", "high")]]
     assert divide(whole, 1)[0].points == whole.points
     assert len(divide(whole, 64)) == 64
 
@@ -134,7 +140,7 @@ def test_a_judge_whose_lane_is_another_s_records_and_keeps_nothing(tmp_nats):
 
 
 def test_a_pause_is_not_taken_for_the_silence_of_devices(monkeypatch):
-    part = setups.LaneSetup("s", (), ["5"], np.array([0], np.int64))
+    part = setups.LaneSetup("s", (), ["5"], np.array([0], np.int64), np.empty(0, np.int64), None)
     heard = SimpleNamespace(caught_up=True, read=lambda **_: nothing(), waiting=0, gaps=0)
 
     async def nothing():

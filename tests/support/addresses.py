@@ -48,6 +48,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("monitoring:retire", "pk", "device"),
     ("monitoring:series*", "pk", "point"),
     ("monitoring:frame", "pk", "frame"),
+    ("monitoring:window", "pk", "maintenance"),
+    ("monitoring:end_maintenance", "pk", "maintenance"),
     ("monitoring:*", "pk", "alarm"),
     ("checks:begin", "subject", "subject"),
     ("checks:answer", "item", lambda place: [place["inspection"].spec["items"][0]["code"]]),

@@ -25,7 +25,7 @@ from zhenan.domains.duty.services import sign_contract
 from zhenan.domains.hazards.models import Hazard
 from zhenan.domains.hazards.services import report_hazard
 from zhenan.domains.monitoring.devices import register_device
-from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
+from zhenan.domains.monitoring.models import Alarm, Device, Maintenance, Point, QuarantinedFrame
 from zhenan.domains.monitoring.recording import record_transitions
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.models import Evidence
@@ -137,7 +137,14 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     point, rule = next((point, found[0]) for point, found in rules.items() if found)
     onset = int(at.timestamp() * 1000)
     record_transitions([Transition(str(point.pk), rule.code, "raise", onset, onset, 30.0, rule.level)], at=at)
-    place.objects |= {"device": device, "point": point, "alarm": Alarm.objects.get(point=point)}
+    window = Maintenance.objects.create(
+        device=device, programme=subject.programme, reason=f"{place.mark} maintenance",
+        starts_at=at - timedelta(days=2), ends_at=at - timedelta(days=1), made_by=User.objects.order_by("pk")[0],
+        made_at=at, path=subject.place["path"], organisations=subject.place["organisations"],
+    )  # fmt: skip
+    place.objects |= {
+        "device": device, "point": point, "alarm": Alarm.objects.get(point=point), "maintenance": window,
+    }  # fmt: skip
     place.objects["frame"] = QuarantinedFrame.objects.create(
         sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
         received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
@@ -193,5 +200,6 @@ KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "trial": Trial,
     "frame": QuarantinedFrame,
+    "maintenance": Maintenance,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from zhenan.packkit.registry import Registry, from_packs
 from zhenan.packkit.schema_scenarios import Scenario
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Columns, Transition
+from zhenan.telemetry.judge.schedule import epoch_days
 
 
 @dataclass(frozen=True)
@@ -46,13 +48,16 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 def _judge(scenario: Scenario, registry: Registry) -> Outcome:
     rules = registry.rules_for(str(scenario.model), str(scenario.measure))
-    judge = Judge(compiled([rule.judge_rule() for rule in rules]), ["point"])
-    ts = np.array([round(second * 1000) for second, _ in scenario.readings], dtype=np.int64)
+    holidays = epoch_days(scenario.holidays)
+    judge = Judge(compiled([rule.judge_rule() for rule in rules]), ["point"], holidays=holidays)
+    zero = _ms_of(scenario.start)
+    ts = np.array([round(second * 1000) + zero for second, _ in scenario.readings], dtype=np.int64)
     value = np.array([number for _, number in scenario.readings], dtype=np.float64)
     columns = Columns(np.zeros(ts.size, dtype=np.int32), ts, value, np.zeros(ts.size, dtype=np.uint8))
     found = list(judge.records(judge.judge(columns).transitions))
-    end = max(scenario.until_s or 0.0, float(ts.max()) / 1000)
-    found += judge.records(judge.advance(round(end * 1000)))
+    end = max(round((scenario.until_s or 0.0) * 1000) + zero, int(ts.max()))
+    found += judge.records(judge.advance(end))
+    found = [t._replace(ts=t.ts - zero, onset=t.onset - zero) for t in found]
     onsets = {(a.rule, a.kind, a.at_s) for a in scenario.alarms if a.onset_s is not None}
     wanted = sorted(_line(a.rule, a.kind, a.at_s, a.onset_s) for a in scenario.alarms)
     came = sorted(
@@ -62,6 +67,11 @@ def _judge(scenario: Scenario, registry: Registry) -> Outcome:
     missing = [f"did not come: {line}" for line in wanted if line not in came]
     extra = [f"came, but is not expected: {line}" for line in came if line not in wanted]
     return Outcome(scenario, tuple(found), tuple(missing + extra))
+
+
+def _ms_of(start: datetime | None) -> int:
+    """A local time (UTC+8) as ms UTC; 0 for none."""
+    return 0 if start is None else round(start.replace(tzinfo=timezone(timedelta(hours=8))).timestamp() * 1000)
 
 
 def _line(rule: str, kind: str, at_s: float, onset_s: float | None) -> str:

@@ -258,6 +258,9 @@ class AlarmRule(Model):
 
     Applies to the points of ``measure`` of the pack's own models, or of ``models`` where given.
     ``respond_s``: within which the alarm must be acknowledged.
+    ``family``: rules of one family on one point make one alarm that goes up and down in level.
+    ``covers_children``: while the alarm stands on a device, the silence of those that report through it is folded
+    into it (main power lost). A silence always does.
     """
 
     id: OwnCode
@@ -272,10 +275,21 @@ class AlarmRule(Model):
     act: list[Act] = []
     hazard: Literal["general", "major"] | None = None  # the severity proposed when turned into a hazard
     source: str
+    family: Code | None = None
+    covers_children: bool = False
 
     @property
     def code(self) -> str:
         return self.id
+
+    @property
+    def is_silence(self) -> bool:
+        return self.rule.get("kind") == "silence"
+
+    @property
+    def covers(self) -> bool:
+        """Whether an alarm of it takes the silences of the device's children."""
+        return self.is_silence or self.covers_children
 
     @field_validator("rule")
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -35,6 +36,7 @@ class Scenario(Model):
     ``readings``: text of ``second:value`` pairs ("0:2 10:12 20:25"), in the order in which they are accepted;
     ``first..last/step:value`` repeats one value ("0..3600/60:5").
     ``until_s``: how far the clock runs after the last reading (for silence). Items not answered count as passed.
+    ``start``: local time of second 0 ("2026-03-02T21:50"), for rules with windows; ``holidays``: which days are ones.
     """
 
     code: Code
@@ -43,6 +45,8 @@ class Scenario(Model):
     measure: MeasureCode | None = None
     readings: list[tuple[float, float]] = []
     until_s: float | None = None
+    start: datetime | None = None
+    holidays: list[date] = []
     alarms: list[ExpectedAlarm] = []
     checklist: Reference | None = None
     answers: dict[Code, Literal["pass", "fail", "na"]] = {}
@@ -67,6 +71,22 @@ class Scenario(Model):
                 at += step or float("inf")
         return pairs
 
+    @field_validator("start", mode="before")
+    @classmethod
+    def _local_time(cls, value: Any) -> Any:
+        try:
+            found = datetime.fromisoformat(value) if isinstance(value, str) else value
+        except ValueError:
+            raise ValueError(f"{value!r} is no local time such as 2026-03-02T21:50") from None
+        if isinstance(found, datetime) and found.tzinfo is not None:
+            raise ValueError("is local time (UTC+8): write it without a zone")
+        return found
+
+    @field_validator("holidays", mode="before")
+    @classmethod
+    def _dates(cls, value: Any) -> Any:
+        return [date.fromisoformat(day) if isinstance(day, str) else day for day in value]
+
     @model_validator(mode="after")
     def _one_story(self) -> Scenario:
         judged, checked = bool(self.readings), self.checklist is not None
@@ -76,8 +96,8 @@ class Scenario(Model):
             raise ValueError("readings need model and measure")
         if judged and (self.answers or self.hazards):
             raise ValueError("answers and hazards belong to a checklist")
-        if checked and (self.alarms or self.model or self.measure or self.until_s is not None):
-            raise ValueError("model, measure, alarms and until_s belong to readings")
+        if checked and (self.alarms or self.model or self.measure or self.until_s is not None or self.start):
+            raise ValueError("model, measure, alarms, until_s and start belong to readings")
         if checked and not self.answers:
             raise ValueError("answers are missing")
         return self

@@ -43,6 +43,9 @@ def register() -> None:
             "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 12
         )
     )
+    slots.nav.register(
+        slots.NavItem("maintenance", _("Maintenance"), "monitoring:maintenance", SECTION, "tool", "alarm.view", 13)
+    )
     slots.panels.register(
         slots.Panel("alarms", _("Alarms"), "subject", "monitoring/_panel_alarms.html", alarms_panel, "alarm.view", 20)
     )
@@ -72,6 +75,8 @@ WORDS = {
 def _kinds() -> None:
     for code, text, icon in (
         ("alarm.raised", _("Alarm raised: {rule} ({value})"), "bell-ringing"),
+        ("alarm.graver", _("Now level {level}: {rule} ({value})"), "arrow-big-up-line"),
+        ("alarm.lighter", _("Back to level {level}: {rule} is over"), "arrow-big-down-line"),
         ("alarm.cleared", _("Readings back to normal: {rule}"), "bell-check"),
         ("alarm.acknowledged", _("Alarm acknowledged"), "eye-check"),
         ("alarm.assigned", _("{person} sent to the place"), "user-share"),
@@ -80,6 +85,8 @@ def _kinds() -> None:
         ("alarm.closed", _("Alarm closed"), "circle-check"),
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
+        ("maintenance.opened", _("Maintenance of {scope} until {until}: {reason}"), "tool"),
+        ("maintenance.ended", _("Maintenance of {scope} ended at {until}"), "tool"),
         ("device.command", _("Device told: {command}"), "device-remote"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)

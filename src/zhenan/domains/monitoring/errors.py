@@ -48,3 +48,18 @@ class DeviceTaken(DomainError):
 class WrongModel(DomainError):
     code = "device.wrong_model"
     message = _("The model {model} speaks {protocol}; this device speaks {came}.")
+
+
+class ReasonMissing(DomainError):
+    code = "maintenance.reason_missing"
+    message = _("Say why: during maintenance nobody is told of an alarm there.")
+
+
+class BadPeriod(DomainError):
+    code = "maintenance.bad_period"
+    message = _("From {starts} until {ends}: it must end after it begins and after now, and last at most {days} days.")
+
+
+class AlreadyOver(DomainError):
+    code = "maintenance.already_over"
+    message = _("This maintenance is over already, since {ended}.")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django import forms
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.monitoring.models import Alarm
+from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.forms import PhotosField, PlacedForm
 from zhenan.kernel.people.models import User
@@ -73,3 +75,49 @@ class AdoptForm(forms.Form):
             words = _("no site has it") if not found else _("several sites have it; give the identity")
             raise forms.ValidationError(f"{text}: {words}")
         return found[0]
+
+
+class MaintenanceForm(forms.Form):
+    """What to silence (a device, a site, or a whole programme), why, and from when until when."""
+
+    device = forms.CharField(label=_("Device: its identity"), max_length=64, required=False)
+    site = forms.CharField(label=_("Or a site: its identity or exact name"), max_length=200, required=False)
+    programme = forms.ChoiceField(label=_("Or a whole programme"), required=False)
+    reason = forms.CharField(label=_("Reason"), max_length=300, widget=forms.Textarea(attrs={"rows": 2}))
+    starts_at = forms.DateTimeField(label=_("From"), widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    ends_at = forms.DateTimeField(label=_("Until"), widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.user = user
+        book = registry()
+        programmes = [("", "–"), *((code, book.label(code, kind="pack")) for code in book.packs)]
+        self.fields["programme"].choices = programmes  # type: ignore[attr-defined]
+        now = timezone.localtime()
+        for name, hours in (("starts_at", 0), ("ends_at", 4)):
+            self.fields[name].initial = (now + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M")
+
+    def clean_device(self) -> Device | None:
+        return self._one(Device, self.cleaned_data["device"], ("key", "name"), _("no device has it"))
+
+    def clean_site(self) -> Subject | None:
+        return self._one(Subject, self.cleaned_data["site"], ("key", "name"), _("no site has it"))
+
+    def _one(self, model: Any, text: str, names: tuple[str, ...], none: Any) -> Any:
+        if not text.strip():
+            return None
+        visible = model.objects.visible_to(self.user, "alarm.silence")
+        for name in names:
+            found = list(visible.filter(**{name: text.strip()})[:2])
+            if len(found) == 1:
+                return found[0]
+            if found:
+                raise forms.ValidationError(f"{text}: {_('several have it; give the identity')}")
+        raise forms.ValidationError(f"{text}: {none}")
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        named = [name for name in ("device", "site", "programme") if data.get(name)]
+        if not self.errors and len(named) != 1:
+            raise forms.ValidationError(_("Name one of them: a device, a site, or a programme."))
+        return data

@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring import services
-from zhenan.domains.monitoring.models import Alarm, Device, QuarantinedFrame
+from zhenan.domains.monitoring.models import Alarm, Device, Maintenance, QuarantinedFrame
 from zhenan.kernel.lists import (
     BooleanFilter,
     BulkAction,
@@ -60,6 +60,13 @@ def programmes(request: HttpRequest) -> list[tuple[str, str]]:
     return [(code, book.label(code, kind="pack")) for code in book.packs]
 
 
+class SummaryFilter(TextFilter):
+    """The alarms of one summary: what its notice links to."""
+
+    def condition(self, raw: dict[str, str], request: HttpRequest) -> Q:
+        return Q(summaries__contains=[raw[self.name]]) & ~Q(summaries=[])  # the second lets the partial index serve
+
+
 class AlarmList(ListPage):
     model = Alarm
     title = _("Alarms")
@@ -99,6 +106,7 @@ class AlarmList(ListPage):
         DivisionFilter(name="division", label=_("Division"), field="subject__division"),
         DateRangeFilter(name="raised", label=_("Raised at"), field="raised_at"),
         TextFilter(name="site", label=_("Site identity"), field="subject__key"),
+        SummaryFilter(name="summary", label=_("Told in a summary")),
     )
     default_sort = "-raised_at"
     select_related = ("subject__division", "point", "assigned_to", "device")
@@ -197,3 +205,47 @@ class QuarantineList(ListPage):
 
     def row_url(self, row: QuarantinedFrame) -> str:
         return reverse("monitoring:frame", args=[row.pk])
+
+
+STAGES = {"planned": _("Planned"), "lasting": _("Lasting"), "over": _("Over")}
+
+
+def during(stage: str) -> Q:
+    """The windows that are planned, lasting or over now."""
+    now = timezone.now()
+    return {
+        "planned": Q(starts_at__gt=now), "lasting": Q(starts_at__lte=now, ends_at__gt=now), "over": Q(ends_at__lte=now)
+    }[stage]  # fmt: skip
+
+
+class MaintenanceList(ListPage):
+    model = Maintenance
+    title = _("Maintenance")
+    lead = _("While it lasts nobody is told of alarms there. What still stands at the end is raised then.")
+    capability = "alarm.view"
+    search = ("reason",)
+    search_hint = _("Reason")
+    columns = (
+        Column("scope_label", _("What"), link=True),
+        Column("reason", _("Reason")),
+        Column("starts_at", _("From"), sort="starts_at", kind="datetime"),
+        Column("ends_at", _("Until"), sort="ends_at", kind="datetime"),
+        Column(
+            "stage", _("State"), kind="status", value=lambda w: STAGES[w.stage],
+            colours={"planned": "blue", "lasting": "orange", "over": "grey"},
+        ),
+        Column("made_by", _("By"), phone=False),
+    )  # fmt: skip
+    filters = (
+        ChoiceFilter(name="stage", label=_("State"), choices=list(STAGES.items()), where=during),
+        DateRangeFilter(name="starts", label=_("From"), field="starts_at"),
+    )
+    default_sort = "-starts_at"
+    select_related = ("device", "subject", "made_by")
+    create_url, create_label = "monitoring:silence", _("New maintenance")
+    create_capability = "alarm.silence"
+    empty_hint = _("Nothing is under maintenance here.")
+    live_topic = "maintenance"
+
+    def row_url(self, row: Maintenance) -> str:
+        return reverse("monitoring:window", args=[row.pk])

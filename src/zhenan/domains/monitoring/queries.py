@@ -8,16 +8,21 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from django.db.models import Count, Max, Q, QuerySet
-from django.db.models.functions import Coalesce
+from django.contrib.postgres.aggregates import ArrayAgg
+from django.db.models import BigIntegerField, Count, Max, Q, QuerySet
+from django.db.models.functions import Cast, Coalesce, Extract
+from django.utils import timezone
 from numpy.typing import NDArray
 
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.people.models import User
+from zhenan.kernel.workflow.calendar import holidays_around
 from zhenan.packkit.judging import compiled
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.schedule import epoch_days
+from zhenan.telemetry.judge.table import Groups
 
 PARTITIONS = 64
 
@@ -96,6 +101,8 @@ class JudgeSetup:
     points: list[str]
     registered_at: NDArray[np.int64]
     partition: NDArray[np.uint8]
+    groups: Groups | None  # the same as the rules' points say, told by model and measure
+    holidays: NDArray[np.int64]  # days since 1970-01-01 that are no working days by the calendar's notice
 
 
 def judge_stamp() -> str:
@@ -103,28 +110,47 @@ def judge_stamp() -> str:
 
 
 def judge_setup() -> JudgeSetup:
-    """Rules of all packs with the points they apply to, and the points of all active devices."""
+    """Rules of all packs with the points they apply to, and the points of all active devices.
+
+    The points come as arrays, by model and measure: a row each would take longer than judging needs to begin again.
+    """
     stamp, book = judge_stamp(), registry()
-    rows = list(
+    since = Cast(Extract("device__created_at", "epoch") * 1000, BigIntegerField())
+    places = list(
         Point.objects.filter(device__active=True)
-        .order_by("id")
-        .values_list("id", "measure", "device__model", "device__created_at", "device_id", "device__parent_id")
+        .order_by("device__model", "measure")
+        .values_list("device__model", "measure")
+        .annotate(
+            ids=ArrayAgg("id", order_by="id"),
+            since=ArrayAgg(since, order_by="id"),
+            wires=ArrayAgg(Coalesce("device__parent_id", "device_id"), order_by="id"),
+        )
     )
     applies: dict[str, list[str]] = {}
-    for point, measure, model, *_rest in rows:
+    for model, measure, ids, *_rest in places:
         for rule in book.rules_for(model, measure):
-            applies.setdefault(rule.code, []).append(str(point))
+            applies.setdefault(rule.code, []).extend(map(str, ids))
     written = [
         {"id": code, "level": book.alarm_rule(code).level, "points": points, **book.alarm_rule(code).rule}
         for code, points in applies.items()
     ]
+    numbers = {code: number for number, code in enumerate(applies)}
+    ids, born, wire = (_joined([place[column] for place in places]) for column in (2, 3, 4))
+    group = np.repeat(np.arange(len(places), dtype=np.int32), [len(place[2]) for place in places])
+    order = np.argsort(ids, kind="stable")
     return JudgeSetup(
         stamp=stamp,
         rules=compiled(written) if written else (),
-        points=[str(row[0]) for row in rows],
-        registered_at=np.array([int(row[3].timestamp() * 1000) for row in rows], dtype=np.int64),
-        partition=np.array([(row[5] or row[4]) % PARTITIONS for row in rows], dtype=np.uint8),
+        points=list(map(str, ids[order].tolist())),
+        registered_at=born[order],
+        partition=(wire[order] % PARTITIONS).astype(np.uint8),
+        groups=Groups([tuple(numbers[r.code] for r in book.rules_for(p[0], p[1])) for p in places], group[order]),
+        holidays=epoch_days(holidays_around(timezone.localdate())),
     )
+
+
+def _joined(parts: list[list[int]]) -> NDArray[np.int64]:
+    return np.concatenate([np.empty(0, np.int64), *(np.array(part, np.int64) for part in parts)])
 
 
 def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:

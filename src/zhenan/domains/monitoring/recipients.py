@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from django.utils import timezone
 
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.kernel.people.models import User
-from zhenan.kernel.people.queries import holders_of
+from zhenan.kernel.people.queries import Holders, holders_of
 from zhenan.packkit.schema import AlarmRule
 
 FALLBACK = ("town_office", "district_office", "city_office")
 
 
+class Recipients:
+    """Whom to tell of each of many alarms: one query for all."""
+
+    def __init__(self, alarms: Sequence[tuple[Alarm, AlarmRule | None]], at: datetime) -> None:
+        self._roles = {alarm.pk: tuple(rule.tell) if rule else () for alarm, rule in alarms}
+        self._holders = Holders(
+            {*FALLBACK, *(role for names in self._roles.values() for role in names)},
+            places=[(alarm.subject.place["path"], alarm.subject.place["organisations"]) for alarm, _rule in alarms],
+            day=timezone.localdate(at),
+        )
+        self._found: dict[UUID, list[User]] = {}
+
+    def of(self, alarm: Alarm) -> list[User]:
+        """People to tell, the roles in the order of the rule; nobody found: the town, district, city office in turn."""
+        if alarm.pk not in self._found:
+            self._found[alarm.pk] = self._look(alarm)
+        return self._found[alarm.pk]
+
+    def _look(self, alarm: Alarm) -> list[User]:
+        found: dict[int, User] = {}
+        for role in self._roles[alarm.pk]:
+            found |= {user.pk: user for user in self._in_role(alarm, role)}
+        for role in FALLBACK:
+            if found:
+                break
+            found = {user.pk: user for user in self._in_role(alarm, role)}
+        return list(found.values())
+
+    def _in_role(self, alarm: Alarm, role: str) -> list[User]:
+        place = alarm.subject.place
+        return self._holders.of(
+            role, path=place["path"], organisations=place["organisations"], programme=alarm.programme
+        )
+
+
 def of_alarm(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[User]:
-    """People to tell, the roles in the rule's order; nobody found: the town's, district's, city's office in turn."""
-    found: dict[int, User] = {}
-    for role in rule.tell if rule else ():
-        found |= {user.pk: user for user in in_role(alarm, role, at)}
-    for role in FALLBACK:
-        if found:
-            break
-        found = {user.pk: user for user in in_role(alarm, role, at)}
-    return list(found.values())
+    """People to tell of one alarm."""
+    return Recipients([(alarm, rule)], at).of(alarm)
 
 
 def in_role(alarm: Alarm, role: str, at: datetime) -> list[User]:

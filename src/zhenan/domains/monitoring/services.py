@@ -25,13 +25,8 @@ from zhenan.domains.monitoring.errors import (
 )
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.monitoring.queries import rule_of
-from zhenan.domains.monitoring.recording import (
-    Recorded,
-    mark_offline,
-    mark_seen,
-    record_transitions,
-    store_quarantined,
-)
+from zhenan.domains.monitoring.recording import Recorded, record_transitions, release_held
+from zhenan.domains.monitoring.sightings import mark_offline, mark_seen, store_quarantined
 from zhenan.kernel.access import require
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.events.services import record
@@ -44,7 +39,7 @@ from zhenan.packkit.registry import registry
 
 __all__ = [
     "Recorded", "acknowledge", "arrive", "assign", "close", "judge_cause", "mark_offline", "mark_seen", "raise_hazard",
-    "record_transitions", "responders", "store_quarantined",
+    "record_transitions", "release_held", "responders", "store_quarantined",
 ]  # fmt: skip
 State, Cause = Alarm.State, Alarm.Cause
 # What is possible in which state. A cause may be judged again until the alarm is closed.

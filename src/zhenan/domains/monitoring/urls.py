@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from zhenan.domains.monitoring import lists, series_views, views
+from zhenan.domains.monitoring import lists, maintenance_views, series_views, views
 
 app_name = "monitoring"
 prefix = "monitoring/"
@@ -20,6 +20,10 @@ urlpatterns = [
     path("devices/<int:pk>/retire/", views.retire, name="retire"),
     path("points/<int:pk>/series/", views.series, name="series"),
     path("points/<int:pk>/export/", series_views.export, name="series_export"),
+    path("maintenance/", lists.MaintenanceList.as_view(), name="maintenance"),
+    path("maintenance/new/", maintenance_views.silence, name="silence"),
+    path("maintenance/<int:pk>/", maintenance_views.window, name="window"),
+    path("maintenance/<int:pk>/end/", maintenance_views.end, name="end_maintenance"),
     path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
     path("quarantine/<int:pk>/", views.frame, name="frame"),
     path("quarantine/unknown/", views.unknown, name="unknown"),

@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
+from django.db.models import Q
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -20,6 +21,7 @@ from zhenan.domains.monitoring import devices as device_services
 from zhenan.domains.monitoring import forms, services
 from zhenan.domains.monitoring import series as series_of
 from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
+from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.access import AuthedRequest, needs
@@ -73,9 +75,14 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
         "reading": reading(alarm),
         "able": able,
         "may_acknowledge": alarm.state == Alarm.State.RAISED and request.user.can("alarm.handle"),
-        "told": Notice.objects.filter(target=f"monitoring.alarm:{alarm.pk}")
+        "told": Notice.objects.filter(Q(target=f"monitoring.alarm:{alarm.pk}") | Q(key__in=alarm.summaries))
         .select_related("recipient")
-        .order_by("created_at"),
+        .order_by("created_at", "pk"),
+        "stages": [(s, registry().label(s.rule, kind="alarm_rule")) for s in alarm.stages.all()],
+        "parts": [registry().label(part["rule"], kind="alarm_rule") for part in alarm.parts],
+        "folded": alarm.folded.select_related("device")[:100] if rule is not None and rule.covers else (),
+        "folded_count": alarm.folded.count() if rule is not None and rule.covers else 0,
+        "maintenance": maintenance_of([alarm.device], at=timezone.now()),
         "commands": alarm.commands.select_related("device"),
         "phone": alarm.assigned_to_id == request.user.pk,
         "rule_source": source_of(alarm, rule, request.LANGUAGE_CODE),
@@ -182,7 +189,10 @@ def close(request: AuthedRequest, pk: UUID) -> HttpResponse:
 @needs("alarm.view")
 def device(request: AuthedRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(
-        Device.objects.visible_to(request.user).select_related("subject__division").prefetch_related("points"), pk=pk
+        Device.objects.visible_to(request.user)
+        .select_related("subject__division", "parent")
+        .prefetch_related("points"),
+        pk=pk,
     )
     points = [(point, registry().label(point.measure, kind="measures")) for point in found.points.all()]
     context = {
@@ -192,6 +202,9 @@ def device(request: AuthedRequest, pk: int) -> HttpResponse:
         "alarms": Alarm.objects.filter(device=found).select_related("point")[:20],
         "commands": found.commands.select_related("asked_by")[:20],
         "may_edit": request.user.can("device.edit"),
+        "may_silence": request.user.can(CAPABILITY),
+        "maintenance": maintenance_of([found], at=timezone.now()),
+        "parent": found.parent,
     }
     return render(request, "monitoring/device.html", context)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 
 WORTH_IT = 200  # rows; below, bulk_create is as fast
 
@@ -30,8 +30,10 @@ def create_many(rows: Sequence[models.Model]) -> None:
         cursor.execute(f"UPDATE {table} SET {pk} = {pk} WHERE false")  # noqa: S608 - names of the model
         names = ", ".join(quoted(field.column) for field in fields)
         with connection.wrap_database_errors, cursor.copy(f"COPY {table} ({names}) FROM STDIN") as copy:
+            real = connections[connection.alias]  # the proxy looks it up anew at every word
+            steps = [(f.pre_save, f.get_db_prep_save) for f in fields]
             for row in rows:
-                copy.write_row([f.get_db_prep_save(f.pre_save(row, add=True), connection) for f in fields])
+                copy.write_row([prepared(value_of(row, True), real) for value_of, prepared in steps])
     for row in rows:
         row._state.adding, row._state.db = False, connection.alias
 

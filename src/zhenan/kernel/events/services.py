@@ -75,49 +75,45 @@ def record_many(rows: Sequence[dict[str, Any]]) -> list[Event]:
             )
         )
     create_many(events)
-    announced: set[tuple[str, str]] = set()
-    for event in events:
+    announced: dict[tuple[str, str, int], dict[str, Any]] = {}
+    for number, event in enumerate(events):
         topic = kinds.topic(event.kind)
-        if len(events) > 50 and (topic, event.path) in announced:
-            continue
-        announced.add((topic, event.path))
-        announce(topic, event)
+        announced.setdefault((topic, event.path, 0 if len(events) > 50 else number), _message(topic, event))
+    _notify_all(list(announced.values()))
     if len(events) == 1:
         log.info("event", event_id=str(events[0].id), kind=events[0].kind, targets=events[0].targets)
     return events
 
 
-def announce(topic: str, event: Event) -> None:
-    """NOTIFY the live feed; PostgreSQL delivers it at commit and drops it at rollback."""
-    _notify(
-        id=str(event.id),
-        topic=topic,
-        kind=event.kind,
-        path=event.path,
-        organisations=list(event.organisations)[:50],
-        programme=event.programme,
-        targets=event.targets[:5],
-    )
+def _message(topic: str, event: Event) -> dict[str, Any]:
+    return {
+        "id": str(event.id),
+        "topic": topic,
+        "kind": event.kind,
+        "path": event.path,
+        "organisations": list(event.organisations)[:50],
+        "programme": event.programme,
+        "targets": event.targets[:5],
+    }
 
 
 def announce_to(users: Sequence[int], topic: str) -> None:
     """Tell the open pages of these people alone that something of the topic is new for them."""
-    for start in range(0, len(users), 500):  # a payload holds 8,000 bytes
-        _notify(
-            id=str(new_id()),
-            topic=topic,
-            kind=f"{topic}.new",
-            path="",
-            organisations=[],
-            programme="",
-            targets=[],
-            users=list(users[start : start + 500]),
-        )
+    parts = [list(users[start : start + 500]) for start in range(0, len(users), 500)]  # a payload holds 8,000 bytes
+    empty: dict[str, Any] = {"path": "", "organisations": [], "programme": "", "targets": []}
+    _notify_all(
+        [{"id": str(new_id()), "topic": topic, "kind": f"{topic}.new", **empty, "users": part} for part in parts]
+    )
 
 
-def _notify(**payload: Any) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_notify(%s, %s)", [CHANNEL, json.dumps(payload)])
+def _notify_all(payloads: Sequence[dict[str, Any]]) -> None:
+    """NOTIFY the live feed with one statement; PostgreSQL delivers at commit and drops at rollback."""
+    if payloads:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_notify(%s, message) FROM unnest(%s::text[]) AS message",
+                [CHANNEL, [json.dumps(payload) for payload in payloads]],
+            )
 
 
 def timeline_of(target: models.Model | str, *, limit: int = 200) -> list[Event]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote
@@ -10,10 +11,11 @@ from urllib.parse import quote
 import apprise
 import structlog
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 
+from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import announce_to
 from zhenan.kernel.notices.models import Delivery, Notice
 from zhenan.kernel.people.models import User
@@ -73,6 +75,75 @@ def tell(
     if fresh:
         announce_to([notice.recipient_id for notice in fresh], "notice")
     return fresh
+
+
+@dataclass(frozen=True)
+class Telling:
+    """One thing to tell some people, in the words of ``tell``."""
+
+    people: Sequence[User]
+    key: str
+    kind: str
+    title: Any
+    body: Any = ""
+    url: str = ""
+    target: str = ""
+    level: int = 4
+    data: dict[str, Any] = field(default_factory=dict)
+
+    def words(self, language: str) -> tuple[str, str]:
+        """Title and body in a language."""
+        with translation.override(language):
+            values = {name: str(value) for name, value in self.data.items()}
+            return str(self.title).format(**values)[:300], str(self.body).format(**values)
+
+
+def tell_many(tellings: Sequence[Telling], *, at: datetime) -> list[Notice]:
+    """``tell`` for many things, with a number of statements that does not grow with them; returns what is new.
+
+    To be called in a transaction. Raises IntegrityError where another transaction told the same meanwhile: run the
+    whole change again, it will find that told.
+    """
+    wanted: dict[tuple[int, str], Notice] = {}
+    for telling in tellings:
+        words: dict[str, tuple[str, str]] = {}
+        for person in telling.people:
+            if not person.is_active:
+                continue
+            if person.language not in words:
+                words[person.language] = telling.words(person.language)
+            title, body = words[person.language]
+            wanted.setdefault(
+                (person.pk, telling.key),
+                Notice(
+                    recipient=person, key=telling.key, kind=telling.kind, level=telling.level, url=telling.url,
+                    target=telling.target, created_at=at, title=title, body=body,
+                ),
+            )  # fmt: skip
+    told = Notice.objects.filter(key__in={key for _, key in wanted}, recipient__in={pk for pk, _ in wanted})
+    known = set(told.values_list("recipient_id", "key")) if wanted else set()
+    fresh = [notice for place, notice in wanted.items() if place not in known]
+    create_many(fresh)
+    _queue(fresh, at)
+    if fresh:
+        announce_to(sorted({notice.recipient_id for notice in fresh}), "notice")
+    return fresh
+
+
+def reword_many(tellings: Sequence[Telling]) -> None:
+    """Put new words into notices that were told before (a count that grew), without telling anybody again."""
+    rows = []
+    for telling in tellings:
+        for person in telling.people:
+            rows.append((person.pk, telling.key, *telling.words(person.language), telling.level))
+    if rows:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"UPDATE {Notice._meta.db_table} n SET title = v.title, body = v.body, level = LEAST(n.level, v.level)"  # noqa: S608
+                " FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::int[])"
+                " AS v(recipient, key, title, body, level) WHERE n.recipient_id = v.recipient AND n.key = v.key",
+                [list(column) for column in zip(*rows, strict=True)],
+            )
 
 
 def address_for(template: str, person: User) -> str | None:

@@ -29,6 +29,14 @@ def is_published(year: int) -> bool:
     return True
 
 
+def holidays_around(day: date) -> list[date]:
+    """The statutory holidays of the year before, the year and the year after, as far as their notices are out."""
+    years = [year for year in range(day.year - 1, day.year + 2) if is_published(year)]
+    days = (date(year, 1, 1) + timedelta(days=n) for year in years for n in range(366))
+    return [one for one in days if one.year in years and chinese_calendar.get_holiday_detail(one)[1] is not None
+            and not chinese_calendar.is_workday(one)]  # fmt: skip
+
+
 def add_days(start: date, days: int, *, working: bool = False) -> date:
     """The last day of a period that begins on the day after ``start``.
 

@@ -8,6 +8,7 @@ from datetime import datetime
 import structlog
 from django.db import models, transaction
 
+from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.notices.services import tell
 from zhenan.kernel.people.models import User
@@ -48,14 +49,15 @@ def open_deadline(
 
 
 def open_deadlines(deadlines: Sequence[Deadline]) -> list[Deadline]:
-    """Start many deadlines on objects that have none of their kind yet, with one statement a thousand rows.
+    """Start many deadlines on objects that have none of their kind yet, with a few statements for all of them.
 
     Each is given target, kind, owner, started_at, due_at and place; its first step is planned here.
     """
     for deadline in deadlines:
         deadline.due_at = max(deadline.due_at, deadline.started_at)
         _plan_next(deadline, after=None)
-    return Deadline.objects.bulk_create(deadlines, batch_size=1000)
+    create_many(deadlines)
+    return list(deadlines)
 
 
 def move_deadline(target: models.Model | str, *, kind: str, due_at: datetime) -> Deadline | None:

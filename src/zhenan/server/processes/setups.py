@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import structlog
@@ -16,6 +15,7 @@ from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server.processes import Process
 from zhenan.telemetry.columns import PARTITIONS
 from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.table import Groups
 
 log = structlog.get_logger("zhenan.judge")
 STAMP_S = 3.0
@@ -29,35 +29,25 @@ class LaneSetup:
     rules: tuple[Rule, ...]
     points: list[str]
     registered_at: NDArray[np.int64]
+    holidays: NDArray[np.int64]
+    groups: Groups | None
 
 
 def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
-    """One part a lane: its points, and the rules that look at any of them. O(points and what rules name)."""
+    """One part a lane: its points with their groups, under all rules. O(points)."""
+    whole = LaneSetup(setup.stamp, setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups)
     if lanes == 1:
-        return [LaneSetup(setup.stamp, setup.rules, setup.points, setup.registered_at)]
+        return [whole]
     lane = setup.partition.astype(np.int64) * lanes // PARTITIONS
-    of = dict(zip(setup.points, lane.tolist(), strict=True))
-    rules: list[list[Rule]] = [[] for _ in range(lanes)]
-    for rule in setup.rules:
-        for number, keys in enumerate(_spread(rule.points, of, lanes)):
-            if keys is None or keys:
-                rules[number].append(rule.model_copy(update={"points": keys}))
-    points: list[list[str]] = [[] for _ in range(lanes)]
-    for key, number in of.items():
-        points[number].append(key)
-    return [
-        LaneSetup(setup.stamp, tuple(rules[n]), points[n], setup.registered_at[lane == n]) for n in range(lanes)
-    ]  # fmt: skip
-
-
-def _spread(keys: list[str] | None, of: Mapping[str, int], lanes: int) -> list[list[str] | None]:
-    if keys is None:
-        return [None] * lanes
-    found: list[list[str] | None] = [[] for _ in range(lanes)]
-    for key in keys:
-        if key in of:
-            found[of[key]].append(key)  # type: ignore[union-attr]
-    return found
+    points = np.array(setup.points, dtype=object)
+    parts = []
+    for number in range(lanes):
+        mine = lane == number
+        groups = None if setup.groups is None else Groups(setup.groups.rules, setup.groups.of[mine])
+        parts.append(
+            replace(whole, points=points[mine].tolist(), registered_at=whole.registered_at[mine], groups=groups)
+        )
+    return parts
 
 
 class Setups:

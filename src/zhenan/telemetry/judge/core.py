@@ -24,6 +24,8 @@ DUPLICATE: Final = 2
 UNFIT: Final = 3
 REFUSED: Final = 4  # no such point, or a time outside the years 1 to 9999: a mistake of the caller, never judged
 
+TOUCHED: Final = 5  # a place of `counts` that means nothing
+
 RAISE: Final = 0
 CLEAR: Final = 1
 
@@ -38,6 +40,12 @@ STUCK: Final = 5
 
 NONE: Final = -(2**63)  # no time
 STEADY: Final = 2**63 - 1  # raised, and not clearing
+_DAY_MS: Final = 86_400_000
+_LOCAL_MS: Final = 8 * 3_600_000  # UTC+8, all year
+_FAR_DAYS: Final = 400  # how far the next window is looked for
+_EXCLUDE: Final = 1  # places in schedule.MODES
+_ONLY: Final = 2
+_AHEAD: Final = 128  # readings of a block
 MAX_TS: Final = 253_402_300_799_999
 MIN_TS: Final = -62_135_596_800_000
 
@@ -59,6 +67,49 @@ def compiled(**options: Any) -> Callable[[F], F]:
             return njit(nogil=True, error_model="numpy", **options)(function)
 
     return wrap
+
+
+@compiled()
+def _begins(day: int, bits: int, mode: int, holidays: I64) -> bool:
+    """Whether a window of these days begins on a local day (0: 1970-01-01, a Thursday)."""
+    if (bits >> ((day + 3) % 7)) & 1 == 0:
+        return False
+    if mode == 0:
+        return True
+    place = np.searchsorted(holidays, day)
+    holiday: bool = bool(place < holidays.size and holidays[place] == day)
+    return holiday if mode == _ONLY else not holiday
+
+
+@compiled()
+def is_active(ts: int, windows: I64, start: int, end: int, holidays: I64) -> bool:
+    """Whether a rule with windows start..end is on at ts. Columns of windows: see schedule.Window.row."""
+    day = (ts + _LOCAL_MS) // _DAY_MS
+    within = ts + _LOCAL_MS - day * _DAY_MS
+    for n in range(start, end):
+        bits, mode = windows[n, 0], windows[n, 3]
+        if windows[n, 1] <= within < windows[n, 2] and _begins(day, bits, mode, holidays):
+            return True
+        if within + _DAY_MS < windows[n, 2] and _begins(day - 1, bits, mode, holidays):
+            return True
+    return False
+
+
+@compiled()
+def next_active(ts: int, windows: I64, start: int, end: int, holidays: I64) -> int:
+    """The first moment at or after ts at which a rule is on; STEADY where none comes within 400 days."""
+    if start == end or is_active(ts, windows, start, end, holidays):
+        return ts
+    today = (ts + _LOCAL_MS) // _DAY_MS
+    found = STEADY
+    for day in range(today, today + _FAR_DAYS):
+        for n in range(start, end):
+            at = day * _DAY_MS - _LOCAL_MS + windows[n, 1]
+            if ts <= at < found and _begins(day, windows[n, 0], windows[n, 3], holidays):
+                found = at
+        if found != STEADY:
+            break
+    return found
 
 
 @compiled(forceinline=True)
@@ -182,7 +233,7 @@ def _emit(out_i: I64, out_v: F64, n: int, point: int, rule: int, kind: int, ts: 
 def _step(
     words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, states: F64, ts: int, value: float
 ) -> tuple[int, int]:
-    """One reading against one rule instance that is not a silence. Columns of fs and ints: see table.py."""
+    """One reading against one rule instance that is on and not a silence. Columns of fs and ints: see table.py."""
     kind = kinds[k]
     if kind == LEVEL:
         condition = value < fs[k, 0] or value > fs[k, 1]
@@ -200,75 +251,123 @@ def _step(
 
 
 @compiled()
+def _step_off(
+    words: I64, words_f: F64, w: int, k: int, kinds: I64, fs: F64, ints: I64, ts: int, value: float
+) -> tuple[int, int]:
+    """One reading outside the windows of a rule that is not a silence: no condition, and the release."""
+    kind = kinds[k]
+    if kind <= STATE:  # LEVEL or STATE
+        return _step_level(words, w, False, True, ts, ints[k, 0], ints[k, 1])
+    if kind == RATE:
+        return _step_rate(words, words_f, w, ts, value, np.nan, np.nan, fs[k, 2], ints[k, 0])
+    if kind == REPEATS:
+        return _step_repeats(words, w, False, ts, ints[k, 2], ints[k, 0])
+    onset = words[w]
+    words[w] = NONE
+    words[w + 3] = 0
+    return (CLEAR, onset) if onset != NONE else (-1, ts)
+
+
+@compiled(forceinline=True)
+def _touch(point: I32, hot: I32, last_ts: I64, offset: I64, words: I64) -> int:
+    """Look at the state of the points of a block of readings for nothing: it is in the cache when they are judged.
+
+    The look-ups do not depend on each other, so that the memory answers many at once; judged one by one, readings that
+    change the state of points far apart wait for it each time. Returns something, lest the compiler leave it out.
+    """
+    seen = 0
+    for number in point:
+        if 0 <= number < hot.size:
+            p = np.uintp(number)
+            seen ^= hot[p] ^ last_ts[p]
+            place = offset[p]
+            if place < words.size:
+                seen ^= words[place]
+    return seen
+
+
+@compiled()
 def judge_columns(
     first: int, point: I32, ts: I64, value: F64, quality: U8,
     verdict: U8, counts: I64, n_out: int, out_i: I64, out_v: F64,
     hot: I32, last_ts: I64, since: I64, offset: I64, words: I64, words_f: F64,
     calm_low: F64, calm_high: F64, calm_gap: I64,
-    starts: I64, kinds: I64, rules: I64, places: I64, fs: F64, ints: I64, states: F64,
+    starts: I64, kinds: I64, rules: I64, places: I64, fs: F64, ints: I64, states: F64, windows: I64, holidays: I64,
 ) -> tuple[int, int]:  # fmt: skip
     """Judge readings first..; return (readings done, transitions written). Stops early only when the output may fill.
 
-    In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (5,) by
-    verdict without JUDGED, out_i int64 (room, 5) of point, rule, kind, ts, onset, and out_v float64 (room,).
+    In: point int32, ts int64 ms, value float64, quality uint8, each (n,). Out: verdict uint8 (n,), counts int64 (6,) by
+    verdict without JUDGED, and TOUCHED, out_i int64 (room, 5) of point, rule, kind, ts, onset, out_v float64 (room,).
     From hot to words_f: the state, changed in place. From calm_low on: the table.
     """
     n_points = hot.size
     room = out_v.size
-    for i in range(first, point.size):
-        number, now, v = point[i], ts[i], value[i]
-        if number < 0 or number >= n_points:
-            verdict[i] = REFUSED
-            counts[REFUSED] += 1
-            continue
-        p = np.uintp(number)  # an index that needs no look for counting from the end
-        last, profile = last_ts[p], hot[p]
-        good = quality[i] != BAD
-        if (
-            profile >= 0
-            and good
-            and last < now <= last + calm_gap[profile]
-            and calm_low[profile] <= v <= calm_high[profile]
-        ):
+    moved = _AHEAD  # readings of the block before that were not calm
+    for block in range(first, point.size, _AHEAD):
+        block_end = min(block + _AHEAD, point.size)
+        if 8 * moved > _AHEAD:
+            counts[TOUCHED] ^= _touch(point[block:block_end], hot, last_ts, offset, words)
+        moved = 0
+        for i in range(block, block_end):
+            number, now, v = point[i], ts[i], value[i]
+            if number < 0 or number >= n_points:
+                verdict[i] = REFUSED
+                counts[REFUSED] += 1
+                continue
+            p = np.uintp(number)  # an index that needs no look for counting from the end
+            last, profile = last_ts[p], hot[p]
+            good = quality[i] != BAD
+            if (
+                profile >= 0
+                and good
+                and last < now <= last + calm_gap[profile]
+                and calm_low[profile] <= v <= calm_high[profile]
+            ):
+                last_ts[p] = now
+                verdict[i] = JUDGED
+                continue
+            moved += 1
+            if now < MIN_TS or now > MAX_TS:
+                verdict[i] = REFUSED
+                counts[REFUSED] += 1
+                continue
+            if now <= last:
+                verdict[i] = DUPLICATE if now == last else LATE
+                counts[verdict[i]] += 1
+                continue
+            if profile < 0:
+                profile = -1 - profile
+            start, end = starts[profile], starts[profile + 1]
+            if n_out + 2 * (end - start) > room:
+                return i, n_out
+            fit = good and np.isfinite(v)
+            verdict[i] = JUDGED if fit else UNFIT
+            counts[UNFIT] += not fit
             last_ts[p] = now
-            verdict[i] = JUDGED
-            continue
-        if now < MIN_TS or now > MAX_TS:
-            verdict[i] = REFUSED
-            counts[REFUSED] += 1
-            continue
-        if now <= last:
-            verdict[i] = DUPLICATE if now == last else LATE
-            counts[verdict[i]] += 1
-            continue
-        if profile < 0:
-            profile = -1 - profile
-        start, end = starts[profile], starts[profile + 1]
-        if n_out + 2 * (end - start) > room:
-            return i, n_out
-        fit = good and np.isfinite(v)
-        verdict[i] = JUDGED if fit else UNFIT
-        counts[UNFIT] += not fit
-        last_ts[p] = now
-        if last == NONE and since.size:
-            last = since[p]
-        base = offset[p]
-        busy = False
-        for k in range(start, end):
-            w = base + places[k]
-            if kinds[k] == SILENCE:  # words: onset
-                if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
-                    words[w] = last + ints[k, 0]
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, words[w], words[w], np.nan)
-                if words[w] != NONE:
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
-                    words[w] = NONE
-            elif fit:
-                event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
-                if event >= 0:
-                    n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
-            busy |= words[w] != NONE
-        hot[p] = -1 - profile if busy else profile
+            if last == NONE and since.size:
+                last = since[p]
+            base = offset[p]
+            busy = False
+            for k in range(start, end):
+                w = base + places[k]
+                if kinds[k] == SILENCE:  # words: onset
+                    if words[w] == NONE and last != NONE and now - last > ints[k, 0]:
+                        due = next_active(last + ints[k, 0], windows, ints[k, 4], ints[k, 5], holidays)
+                        if now > due:
+                            words[w] = due
+                            n_out = _emit(out_i, out_v, n_out, number, rules[k], RAISE, due, due, np.nan)
+                    if words[w] != NONE:
+                        n_out = _emit(out_i, out_v, n_out, number, rules[k], CLEAR, now, words[w], v)
+                        words[w] = NONE
+                elif fit:
+                    if ints[k, 4] != ints[k, 5] and not is_active(now, windows, ints[k, 4], ints[k, 5], holidays):
+                        event, onset = _step_off(words, words_f, w, k, kinds, fs, ints, now, v)
+                    else:
+                        event, onset = _step(words, words_f, w, k, kinds, fs, ints, states, now, v)
+                    if event >= 0:
+                        n_out = _emit(out_i, out_v, n_out, number, rules[k], event, now, onset, v)
+                busy |= words[w] != NONE
+            hot[p] = -1 - profile if busy else profile
     return point.size, n_out
 
 
@@ -290,6 +389,8 @@ def advance_clock(
     rules: I64,
     places: I64,
     ints: I64,
+    windows: I64,
+    holidays: I64,
 ) -> tuple[int, int]:
     """Raise the silences of points first.. whose time is up at `now`; return as judge_columns does. O(points)."""
     room = out_v.size
@@ -308,9 +409,11 @@ def advance_clock(
         for k in range(start, end):
             w = base + places[k]
             if kinds[k] == SILENCE and words[w] == NONE and now - last > ints[k, 0]:
-                words[w] = last + ints[k, 0]
-                n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, words[w], words[w], np.nan)
-                hot[p] = -1 - profile
+                due = next_active(last + ints[k, 0], windows, ints[k, 4], ints[k, 5], holidays)
+                if now > due:
+                    words[w] = due
+                    n_out = _emit(out_i, out_v, n_out, p, rules[k], RAISE, due, due, np.nan)
+                    hot[p] = -1 - profile
     return hot.size, n_out
 
 

@@ -17,9 +17,10 @@ from zhenan.telemetry.judge.results import (
     Transitions,
 )
 from zhenan.telemetry.judge.rules import Rule
+from zhenan.telemetry.judge.schedule import checked_days
 from zhenan.telemetry.judge.snapshot import Saved, carry_over, pack, unpack
 from zhenan.telemetry.judge.state import State
-from zhenan.telemetry.judge.table import Table
+from zhenan.telemetry.judge.table import Groups, Table
 
 _SCRATCH: Final = 16_384  # transitions the loop may write before it hands them over
 
@@ -29,24 +30,31 @@ class Judge:
 
     A point is known by its place in `points` (the `point` column) and by its key (snapshots, ids). `registered_at`
     (int64 ms, one a point, core.NONE for unknown) is where its silence begins to count before its first reading;
-    without it such a point never falls silent. `withdrawn`: after `restore`, clears of alarms without a rule.
+    without it such a point never falls silent. `holidays`: days since 1970-01-01, for rules with windows (schedule.py).
+    `groups`: which rules look at which points, instead of what the rules say of it (table.Groups).
+    `withdrawn`: after `restore`, clears of alarms without a rule.
     """
 
     def __init__(
-        self, rules: Sequence[Rule], points: Sequence[str] = (), registered_at: NDArray[np.int64] | None = None
+        self,
+        rules: Sequence[Rule],
+        points: Sequence[str] = (),
+        registered_at: NDArray[np.int64] | None = None,
+        holidays: Sequence[int] | NDArray[np.int64] | None = None,
+        groups: Groups | None = None,
     ) -> None:
         ids = [rule.id for rule in rules]
         if len(set(ids)) != len(ids):
             raise ValueError(f"rule ids must differ; got {sorted({i for i in ids if ids.count(i) > 1})} more than once")
         self.rules: tuple[Rule, ...] = tuple(rules)
-        self.table = Table(self.rules)
+        self.table = Table(self.rules, checked_days(holidays))
         self.state = State(self.table)
         self.counters = Counters()
         self.withdrawn: tuple[Transition, ...] = ()
         self._room = max(_SCRATCH, 2 * len(self.rules))
         self._numbers = np.empty((self._room, 5), dtype=np.int64)
         self._values = np.empty(self._room)
-        self.add_points(points, registered_at)
+        self.state.add(points, registered_at, groups)
 
     @property
     def keys(self) -> list[str]:
@@ -67,7 +75,7 @@ class Judge:
         checked = _checked(columns)
         point, ts, value, quality = checked.point, checked.ts, checked.value, checked.quality
         verdicts = np.empty(point.size, dtype=np.uint8)
-        counts = np.zeros(5, dtype=np.int64)
+        counts = np.zeros(6, dtype=np.int64)
         state, table = self.state, self.table
         parts, done = [], 0
         while True:
@@ -75,7 +83,7 @@ class Judge:
                 done, point, ts, value, quality, verdicts, counts, 0, self._numbers, self._values,
                 state.hot, state.last_ts, state.since, state.offset, state.words, state.words_f,
                 table.calm_low, table.calm_high, table.calm_gap, table.starts, table.kinds, table.rules, table.places,
-                table.fs, table.ints, table.states,
+                table.fs, table.ints, table.states, table.windows, table.holidays,
             )  # fmt: skip
             parts.append(self._taken(written))
             if done == point.size:
@@ -93,6 +101,7 @@ class Judge:
                 done, now, 0, self._numbers, self._values,
                 state.hot, state.last_ts, state.since, state.offset, state.words,
                 table.calm_gap, table.starts, table.kinds, table.rules, table.places, table.ints,
+                table.windows, table.holidays,
             )  # fmt: skip
             parts.append(self._taken(written))
             if done == state.hot.size:
@@ -127,6 +136,8 @@ class Judge:
         rules: Sequence[Rule],
         points: Sequence[str] | None = None,
         registered_at: NDArray[np.int64] | None = None,
+        holidays: Sequence[int] | NDArray[np.int64] | None = None,
+        groups: Groups | None = None,
     ) -> Self:
         """Take a snapshot up again, perhaps under other rules and points (None: the points it was made with).
 
@@ -138,7 +149,7 @@ class Judge:
         """
         saved: Saved = unpack(data)
         keys = saved.keys() if points is None else list(points)
-        judge = cls(rules, keys, registered_at)
+        judge = cls(rules, keys, registered_at, holidays, groups)
         judge.counters = Counters(**saved.counters)
         withdrawn = carry_over(saved, judge.rules, judge.state, keep_since=registered_at is None)
         judge.counters.clears += len(withdrawn)
@@ -158,7 +169,7 @@ class Judge:
     def _count(self, readings: int, counts: NDArray[np.int64]) -> None:
         c = self.counters
         c.readings += readings
-        c.judged += readings - int(counts.sum())
+        c.judged += readings - int(counts[: core.TOUCHED].sum())
         c.late += int(counts[core.LATE])
         c.duplicate += int(counts[core.DUPLICATE])
         c.unfit += int(counts[core.UNFIT])

@@ -23,6 +23,7 @@ from zhenan.telemetry.judge.engine import Judge, warm_up
 from zhenan.telemetry.judge.readings_csv import Block, read_blocks
 from zhenan.telemetry.judge.results import Columns, Transition, Transitions
 from zhenan.telemetry.judge.rulefile import load_rules
+from zhenan.telemetry.judge.schedule import epoch_days
 
 OUT_HEADER: Final = ("point", "rule", "kind", "ts", "onset", "value", "level")
 MAX_TOLD: Final = 20  # malformed rows printed; all are counted
@@ -63,7 +64,8 @@ def judge_file(
     stderr = stderr or sys.stderr
     if out_path.exists() and any(out_path.samefile(path) for path in (rules_path, input_path) if path.exists()):
         raise FileExistsError(17, "the alarms would overwrite what is read", str(out_path))
-    judge = Judge(load_rules(rules_path))
+    book = load_rules(rules_path)
+    judge = Judge(book.rules, holidays=epoch_days(book.holidays))
     warm_up()
     start, malformed = time.perf_counter(), 0
     parts: list[Transitions] = []

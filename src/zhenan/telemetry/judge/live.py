@@ -19,10 +19,11 @@ from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Counters, Transition
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.snapshot import SnapshotFault
+from zhenan.telemetry.judge.table import Groups
 
 
 class Setup(Protocol):
-    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point."""
+    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point; `holidays`: days."""
 
     @property
     def stamp(self) -> str: ...
@@ -32,6 +33,10 @@ class Setup(Protocol):
     def points(self) -> list[str]: ...
     @property
     def registered_at(self) -> NDArray[np.int64]: ...
+    @property
+    def holidays(self) -> NDArray[np.int64]: ...
+    @property
+    def groups(self) -> Groups | None: ...
 
 
 class _Saved(msgspec.Struct):
@@ -39,7 +44,7 @@ class _Saved(msgspec.Struct):
     seq: int
     stamp: str
     judge: bytes
-    pending: list[tuple[str, str, str, int, int, float, int]]
+    pending: list[Transition]
 
 
 @dataclass
@@ -50,17 +55,23 @@ class Place:
     seq: int = 0
 
 
+def _restored(data: bytes, setup: Setup) -> Judge:
+    return Judge.restore(
+        data, setup.rules, setup.points, setup.registered_at, holidays=setup.holidays, groups=setup.groups
+    )
+
+
 class LiveJudge:
     """Judges columns whose points are ids. `pending`: transitions to record that the log will not bring again."""
 
     def __init__(self, setup: Setup) -> None:
         self.place = Place()
         self.pending: list[Transition] = []
-        self._take(Judge(setup.rules, setup.points, setup.registered_at), setup)
+        self._take(Judge(setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups), setup)
 
     def _take(self, judge: Judge, setup: Setup) -> None:
         self.engine, self.stamp = judge, setup.stamp
-        ids = np.array([int(key) for key in judge.keys], dtype=np.int64)
+        ids = np.fromiter(map(int, judge.keys), np.int64, len(judge.keys))
         self._index = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)  # point id → the engine's number
         self._index[ids] = np.arange(ids.size)
 
@@ -84,7 +95,7 @@ class LiveJudge:
 
     def change(self, setup: Setup) -> list[Transition]:
         """Go on under other rules or points; returns the clears of alarms that lost theirs, which are pending too."""
-        engine = Judge.restore(self.engine.snapshot(), setup.rules, setup.points, setup.registered_at)
+        engine = _restored(self.engine.snapshot(), setup)
         self._take(engine, setup)
         self.pending += engine.withdrawn
         return list(engine.withdrawn)
@@ -100,12 +111,12 @@ class LiveJudge:
         for data in states:
             try:
                 saved = msgspec.msgpack.decode(data, type=_Saved)
-                engine = Judge.restore(saved.judge, setup.rules, setup.points, setup.registered_at)
+                engine = _restored(saved.judge, setup)
             except (msgspec.DecodeError, SnapshotFault):
                 continue
             live = cls.__new__(cls)
             live.place = Place(saved.epoch, saved.seq)
-            live.pending = [Transition(*row) for row in saved.pending] + list(engine.withdrawn)
+            live.pending = [*saved.pending, *engine.withdrawn]
             live._take(engine, setup)
             return live
         return cls(setup)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
 
-__all__ = ["KINDS", "Columns", "Counters", "JudgeResult", "ReadingColumns", "Transition", "Transitions"]
+__all__ = ["KINDS", "Columns", "Counters", "JudgeResult", "Part", "ReadingColumns", "Transition", "Transitions"]
 
 KINDS = ("raise", "clear")
 
@@ -27,8 +27,19 @@ class ReadingColumns(Protocol):
     def quality(self) -> NDArray[Any]: ...
 
 
+class Part(NamedTuple):
+    """One of the alarms that a composite is made of."""
+
+    rule: str
+    point: str
+    onset: int
+
+
 class Transition(NamedTuple):
-    """One alarm raised or cleared, in names. `value` is NaN for a silence raise and for a clear without a reading."""
+    """One alarm raised or cleared, in names. `value` is NaN for a silence raise and for a clear without a reading.
+
+    `parts`: of a composite's raise, the alarms that made it.
+    """
 
     point: str
     rule: str
@@ -37,6 +48,7 @@ class Transition(NamedTuple):
     onset: int
     value: float
     level: int
+    parts: tuple[Part, ...] = ()
 
 
 @dataclass(frozen=True)

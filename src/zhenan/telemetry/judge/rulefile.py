@@ -11,9 +11,11 @@ import yaml
 from pydantic import ValidationError
 
 from zhenan.telemetry.judge.rules import MODELS, Rule, RuleFile, keys_of
+from zhenan.telemetry.judge.schedule import Window
 
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 reads 1e3 as text; people mean a number
-_TEXT_KEYS = ("id", "points")  # `id: on` and `points: [0017]` are the words as written, not true and 15
+# `id: on`, `points: [0017]` and `from: 22:00` are the words as written, not true, 15 and 1320.
+_TEXT_KEYS = ("id", "points", "from", "to")
 _MAX_SHOWN = 60
 _SHOWN = reprlib.Repr()  # aliases can make a value too large to write out
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = _MAX_SHOWN
@@ -27,19 +29,24 @@ class RulesFault(ValueError):
         self.faults = list(faults)
 
 
-def load_rules(path: Path) -> tuple[Rule, ...]:
-    """The rules of a YAML file. Raises RulesFault, also when the file cannot be read or is not UTF-8."""
+def load_rules(path: Path) -> RuleFile:
+    """A YAML file of rules. Raises RulesFault, also when the file cannot be read or is not UTF-8."""
     try:
         text = path.read_text("utf-8-sig")
     except OSError as err:
         raise RulesFault([f"{path}: cannot be read: {err.strerror}"]) from None
     except UnicodeDecodeError as err:
         raise RulesFault([f"{path}: should be UTF-8; byte {err.start} is not"]) from None
-    return parse_rules(text, source=path.name)
+    return parse_file(text, source=path.name)
 
 
 def parse_rules(text: str, source: str = "rules") -> tuple[Rule, ...]:
-    """The rules of a YAML text. `source` is the name the faults are reported under. Raises RulesFault."""
+    """The rules alone of a YAML text. Raises RulesFault."""
+    return tuple(parse_file(text, source).rules)
+
+
+def parse_file(text: str, source: str = "rules") -> RuleFile:
+    """The whole of a YAML text. `source` is the name the faults are reported under. Raises RulesFault."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         if root is None:
@@ -54,23 +61,28 @@ def parse_rules(text: str, source: str = "rules") -> tuple[Rule, ...]:
         raise
     except (ValueError, OverflowError, TypeError) as err:  # such as 2024-13-45, which looks like a date
         raise RulesFault([f"{source}: a value cannot be read: {err}"]) from None
-    return rules_from(data, source, faults, root)
+    return file_from(data, source, faults, root)
 
 
-def rules_from(
+def rules_from(data: object, source: str = "rules") -> tuple[Rule, ...]:
+    """The rules alone of already loaded data, `{"rules": [...]}`. Raises RulesFault."""
+    return tuple(file_from(data, source).rules)
+
+
+def file_from(
     data: object, source: str = "rules", faults: Sequence[str] = (), root: yaml.Node | None = None
-) -> tuple[Rule, ...]:
-    """The rules of already loaded data, `{"rules": [...]}`. Raises RulesFault with `faults` and its own."""
+) -> RuleFile:
+    """The whole of already loaded data. Raises RulesFault with `faults` and its own."""
     found = list(faults)
-    rules: list[Any] = []
+    book = RuleFile(rules=[])
     try:
-        rules = RuleFile.model_validate(data).rules
+        book = RuleFile.model_validate(data)
     except ValidationError as err:
         found += [_readable(dict(e), data, source, root) for e in err.errors()]
     found += _repeated_ids(data, source, root)
     if found:
         raise RulesFault(found)
-    return tuple(rules)
+    return book
 
 
 def _settle(node: yaml.Node, done: set[int], path: str = "", key: str = "") -> Iterator[tuple[int, str]]:
@@ -114,7 +126,7 @@ def _readable(error: dict[str, Any], data: object, source: str, root: yaml.Node 
     kind, came = error["type"], error["input"]
     words: Sequence[str] = []
     if kind == "extra_forbidden":
-        words = keys_of(str(rule.get("kind"))) if len(loc) > 2 else ["rules"]
+        words = _keys_at(loc, rule)
         text = f"no such key{_hint(str(loc[-1]), words)}"
     elif kind == "union_tag_invalid":
         loc, came, words = [*loc, "kind"], rule.get("kind"), list(MODELS)
@@ -129,6 +141,13 @@ def _readable(error: dict[str, Any], data: object, source: str, root: yaml.Node 
         text = f"{error['msg']}; got {_shown(came)}"
     line = _line_of(root, loc)
     return f"{source}{f':{line}' if line else ''}: {_path(loc, rule)}: {text}"
+
+
+def _keys_at(loc: Sequence[Any], rule: dict[str, Any]) -> list[str]:
+    """The keys that may stand at a place."""
+    if "active" in loc:
+        return [field.alias or name for name, field in Window.model_fields.items()]
+    return keys_of(str(rule.get("kind"))) if len(loc) > 2 else list(RuleFile.model_fields)
 
 
 def _hint(word: str, words: Sequence[str]) -> str:

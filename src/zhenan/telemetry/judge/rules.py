@@ -3,10 +3,13 @@
 Numbers are taken as written (no "25" for 25, no true for 1). Times are in seconds, zero or more, to the millisecond.
 """
 
+from datetime import date
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 from pydantic_core import PydanticCustomError
+
+from zhenan.telemetry.judge.schedule import Window, crossing
 
 MAX_SECONDS = 3_660 * 86_400  # ten years: longer than any history kept, far from an overflow in milliseconds
 MAX_REPEATS = 10_000  # a repeats rule keeps this many times (8 bytes each) for every point
@@ -51,10 +54,20 @@ class RuleBase(BaseModel):
     id: RuleId
     level: Annotated[int, Field(ge=1, le=4)]  # 1 is the gravest
     points: PointKeys | None = None
+    active: Annotated[list[Window], Field(min_length=1, max_length=100)] | None = None  # None: always on
+
+    @model_validator(mode="after")
+    def windows_do_not_cross(self) -> Self:
+        found = crossing(self.active or ())
+        if found is not None:
+            first, second = found
+            raise _impossible("active", f"windows {first + 1} and {second + 1} cross each other")
+        return self
 
     def signature(self) -> str:
         """Everything that gives the rule its meaning, without the points it is limited to; equal text, equal rule."""
-        return self.model_dump_json(exclude={"points"}, by_alias=True)
+        always = {"active"} if self.active is None else set()
+        return self.model_dump_json(exclude={"points", *always}, by_alias=True)
 
     def __hash__(self) -> int:
         return hash((self.signature(), tuple(self.points or ())))
@@ -185,12 +198,13 @@ MODELS: dict[str, type[RuleBase]] = {
 
 
 class RuleFile(BaseModel):
-    """The whole file: one key, `rules`."""
+    """The whole file: `rules`, and `holidays`, the dates that their windows may ask for."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
     adapter: ClassVar[TypeAdapter[Any]]
 
     rules: list[Annotated[Rule, Field(discriminator="kind")]]
+    holidays: list[date] = []
 
 
 def keys_of(kind: str) -> list[str]:

@@ -50,6 +50,11 @@ class Saved(msgspec.Struct, frozen=True):
     words: bytes
     counters: dict[str, int]
 
+    def has_keys(self, keys: Sequence[str]) -> bool:
+        """Whether these are the keys, in this order: without making a text of each."""
+        text, sizes = _key_bytes(keys)
+        return text == self.key_text and sizes.tobytes() == self.key_sizes
+
     def keys(self) -> list[str]:
         """The keys of the points, in order."""
         ends = np.cumsum(np.frombuffer(self.key_sizes, "<i4"), dtype=np.int64).tolist()
@@ -57,18 +62,27 @@ class Saved(msgspec.Struct, frozen=True):
         return [text[a:b].decode("utf-8", "surrogatepass") for a, b in zip([0, *ends], ends, strict=False)]
 
 
+def _key_bytes(keys: Sequence[str]) -> tuple[bytes, NDArray[np.int32]]:
+    """All keys as one text, and the bytes of each, little-endian int32."""
+    text = "".join(keys)
+    if text.isascii():
+        return text.encode("ascii"), np.fromiter(map(len, keys), "<i4", len(keys))
+    parts = [key.encode("utf-8", "surrogatepass") for key in keys]
+    return b"".join(parts), np.fromiter(map(len, parts), "<i4", len(parts))
+
+
 def pack(rules: Sequence[Rule], state: State, counters: Counters) -> bytes:
     """All of it. O(points)."""
     rows = state.table.rows
-    keys = [key.encode("utf-8", "surrogatepass") for key in state.keys]
+    key_text, key_sizes = _key_bytes(state.keys)
     saved = Saved(
         rules=[
             SavedRule(rule.id, rule.signature(), row.kind, row.words, rule.level)
             for rule, row in zip(rules, rows, strict=True)
         ],
         profiles=[list(profile) for profile in state.table.profiles],
-        key_text=b"".join(keys),
-        key_sizes=np.array([len(key) for key in keys], dtype="<i4").tobytes(),
+        key_text=key_text,
+        key_sizes=key_sizes.tobytes(),
         hot=state.hot.astype("<i4").tobytes(),
         last_ts=state.last_ts.astype("<i8").tobytes(),
         since=state.since.astype("<i8").tobytes(),
@@ -108,7 +122,7 @@ class _Old(NamedTuple):
 def carry_over(saved: Saved, rules: Sequence[Rule], state: State, *, keep_since: bool) -> list[Transition]:
     """Move the saved state into the fresh `state`; return the clears of standing alarms that have no place there."""
     old = _arrays(saved)
-    source = _places_of(saved.keys(), state.keys)  # for each point now, its number then, or -1
+    source = _places_of(saved, state.keys)  # for each point now, its number then, or -1
     now = np.flatnonzero(source >= 0)
     then = source[now]
     numbers = {(rule.id, rule.signature()): n for n, rule in enumerate(rules)}
@@ -152,10 +166,10 @@ def _arrays(saved: Saved) -> _Old:
     return _Old(hot, profile, last_ts, words, offset, places, [rule.words for rule in saved.rules])
 
 
-def _places_of(old_keys: list[str], keys: list[str]) -> I64:
-    if old_keys == keys:
+def _places_of(saved: Saved, keys: list[str]) -> I64:
+    if saved.has_keys(keys):
         return np.arange(len(keys))
-    where = {key: n for n, key in enumerate(old_keys)}
+    where = {key: n for n, key in enumerate(saved.keys())}
     return np.array([where.get(key, -1) for key in keys], dtype=np.int64)
 
 

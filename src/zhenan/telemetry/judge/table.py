@@ -11,15 +11,17 @@ state. Columns of `fs` (float64) and `ints` (int64), a row for each rule of each
 | REPEATS | condition below 0 or above 1 | window ms, -, count |
 | SILENCE | | after ms |
 | STUCK | eps | for ms, -, count |
+| every kind | | columns 4 and 5: first and last + 1 of `windows`, equal for a rule that is always on |
 
 State per point: 20 bytes, and for each rule 16 bytes (threshold, band, state), 24 (rate), 32 (stuck), 8 (silence), or
 16 + 8·count (repeats). Three thresholds take 68 bytes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import nextafter
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -43,6 +45,7 @@ class Row:
     calm_high: float = _INF
     calm_gap: int = _MAX_CALM_GAP_MS
     states: tuple[int, ...] = ()
+    windows: tuple[tuple[int, int, int, int], ...] = ()
 
 
 def _outside(rule: Threshold | Repeats) -> tuple[float, float]:
@@ -95,6 +98,10 @@ def _repeats(rule: Repeats) -> Row:
 
 def row_of(rule: Rule) -> Row:
     """The numbers of a rule."""
+    return replace(_row_of(rule), windows=tuple(window.row() for window in rule.active or ()))
+
+
+def _row_of(rule: Rule) -> Row:
     match rule:
         case Threshold():
             return _threshold(rule)
@@ -113,24 +120,56 @@ def row_of(rule: Rule) -> Row:
             return Row(core.STUCK, (rule.eps,), (to_ms(rule.for_s), 0, rule.count), 4, _INF, -_INF)
 
 
+class Groups(NamedTuple):
+    """Points said by group: which rules (by number) look at a group, and the group of each point, int32 (n_points,).
+
+    What a rule says of `points` is then not looked at: a million points are told apart without a million look-ups.
+    """
+
+    rules: Sequence[tuple[int, ...]]
+    of: I32
+
+
 class Table:
     """The arrays of all profiles, and the profile of a point by its key. Grows as new profiles are met."""
 
-    def __init__(self, rules: Sequence[Rule]) -> None:
+    def __init__(self, rules: Sequence[Rule], holidays: I64) -> None:
         self.rows = [row_of(rule) for rule in rules]
+        self.holidays = holidays
+        self.window_spans: list[tuple[int, int]] = []
+        windows: list[tuple[int, int, int, int]] = []
+        for row in self.rows:
+            self.window_spans.append((len(windows), len(windows) + len(row.windows)))
+            windows += row.windows
+        self.windows: I64 = np.array(windows, dtype=np.int64).reshape(-1, 4)
         self.state_spans: list[tuple[int, int]] = []
         states: list[int] = []
         for row in self.rows:
             self.state_spans.append((len(states), len(states) + len(row.states)))
             states += row.states
         self.states: F64 = np.array(states, dtype=np.float64)
+        self._rules = rules
         self._everywhere = tuple(n for n, rule in enumerate(rules) if rule.points is None)
-        self._named: dict[str, list[int]] = {}
-        for number, rule in enumerate(rules):
-            for key in dict.fromkeys(rule.points or ()):
-                self._named.setdefault(key, []).append(number)
         self.profiles: dict[tuple[int, ...], int] = {}
         self._build()
+
+    @cached_property
+    def _named(self) -> dict[str, list[int]]:
+        """The rules that name a point, by its key."""
+        named: dict[str, list[int]] = {}
+        for number, rule in enumerate(self._rules):
+            for key in dict.fromkeys(rule.points or ()):
+                named.setdefault(key, []).append(number)
+        return named
+
+    def profiles_of_groups(self, groups: Groups) -> I32:
+        """The profile of each point, int32 (n_points,)."""
+        known = len(self.profiles)
+        numbers = np.array([self._profile(tuple(sorted(set(rules)))) for rules in groups.rules], dtype=np.int32)
+        if len(self.profiles) != known:
+            self._build()
+        found: I32 = numbers[groups.of] if numbers.size else np.empty(0, np.int32)
+        return found
 
     def profiles_of(self, keys: Iterable[str]) -> I32:
         """The profile of each point, int32 (n_points,)."""
@@ -155,14 +194,15 @@ class Table:
         self.rules: I64 = np.array(flat, dtype=np.int64)
         self.kinds: I64 = np.array([self.rows[n].kind for n in flat], dtype=np.int64)
         self.fs: F64 = np.zeros((len(flat), 4))
-        self.ints: I64 = np.zeros((len(flat), 4), dtype=np.int64)
+        self.ints: I64 = np.zeros((len(flat), 6), dtype=np.int64)
         self.places: I64 = np.zeros(len(flat), dtype=np.int64)
         for place, number in enumerate(flat):
             row = self.rows[number]
             self.fs[place, : len(row.fs)] = row.fs
             self.ints[place, : len(row.ints)] = row.ints
             if row.kind == core.STATE:
-                self.ints[place, 2:] = self.state_spans[number]
+                self.ints[place, 2:4] = self.state_spans[number]
+            self.ints[place, 4:] = self.window_spans[number]
         largest = float(np.finfo(np.float64).max)  # so that an infinite reading is never calm
         self.calm_low: F64 = np.array([max([-largest, *(self.rows[n].calm_low for n in r)]) for r in members])
         self.calm_high: F64 = np.array([min([largest, *(self.rows[n].calm_high for n in r)]) for r in members])

@@ -4,6 +4,7 @@ Every judgement is made anew from the whole list of judged readings of the point
 """
 
 import math
+from datetime import datetime, timedelta
 from fractions import Fraction
 
 from zhenan.telemetry.judge.rules import Band, Rate, Repeats, Silence, StateRule, Stuck, Threshold
@@ -18,8 +19,8 @@ def milliseconds(seconds):
 class Reference:
     """Feed readings one by one; `out` fills with (point, rule, kind, ts, onset, value)."""
 
-    def __init__(self, rules, registered=None):
-        self.rules, self.registered = rules, registered or {}
+    def __init__(self, rules, registered=None, holidays=()):
+        self.rules, self.registered, self.holidays = rules, registered or {}, set(holidays)
         self.points, self.out, self.largest_ts = {}, [], None
 
     def read(self, point, ts, value, quality):
@@ -52,7 +53,9 @@ class Reference:
     def fall_silent(self, rule, point, mine, last, now):
         after = milliseconds(rule.after_s)
         if now - last > after and rule.id not in mine.onset:
-            self.raise_(rule, point, mine, last + after, last + after, math.nan)
+            due = first_on(rule, last + after, self.holidays)
+            if due is not None and now > due:
+                self.raise_(rule, point, mine, due, due, math.nan)
 
     def apply(self, rule, point, mine, before, ts, value, fit):
         if isinstance(rule, Silence):
@@ -76,13 +79,17 @@ class Reference:
 
     def level(self, rule, point, mine, ts, value):
         if rule.id not in mine.onset:
-            run = unbroken(mine.judged[mine.cleared_after.get(rule.id, 0) :], lambda v: condition(rule, v))
+            run = unbroken(mine.judged[mine.cleared_after.get(rule.id, 0) :], lambda t, v: self.has(rule, t, v))
             if run and ts - run[0][0] >= milliseconds(rule.for_s):
                 self.raise_(rule, point, mine, ts, run[0][0], value)
         else:
-            run = unbroken(mine.judged[mine.raised_after[rule.id] :], lambda v: release(rule, v))
+            readings = mine.judged[mine.raised_after[rule.id] :]
+            run = unbroken(readings, lambda t, v: not is_on(rule, t, self.holidays) or release(rule, v))
             if run and ts - run[0][0] >= milliseconds(rule.clear_for_s):
                 self.clear(rule, point, mine, ts, value)
+
+    def has(self, rule, ts, value):
+        return is_on(rule, ts, self.holidays) and condition(rule, value)
 
     def rate(self, rule, point, mine, ts, value):
         if len(mine.judged) < 2:
@@ -93,6 +100,7 @@ class Reference:
         rise = Fraction(value) - Fraction(value_before)
         slope = rise / (ts - ts_before) * 1000 * Fraction(str(rule.per_s))
         has_it = slope >= rule.above if rule.above is not None else slope <= rule.below
+        has_it = has_it and is_on(rule, ts, self.holidays)
         if has_it and rule.id not in mine.onset:
             self.raise_(rule, point, mine, ts, ts, value)
         elif not has_it and rule.id in mine.onset:
@@ -100,22 +108,26 @@ class Reference:
 
     def repeats(self, rule, point, mine, ts, value):
         window = milliseconds(rule.window_s)
-        left = [t for t, v in mine.judged if condition(rule, v) and ts - window < t <= ts]
+        left = [t for t, v in mine.judged if self.has(rule, t, v) and ts - window < t <= ts]
         if rule.id not in mine.onset:
-            if condition(rule, value) and len(left) >= rule.count:
+            if self.has(rule, ts, value) and len(left) >= rule.count:
                 self.raise_(rule, point, mine, ts, ts, value)
         elif len(left) < 1:
             self.clear(rule, point, mine, ts, value)
 
     def stuck(self, rule, point, mine, ts, value):
-        first, previous = None, None  # of the run the latest reading is in, of the run before it
+        run, broken = [], False
         for reading in mine.judged:
-            if first is None or abs(reading[1] - first[1]) > rule.eps:
-                first, previous, run = reading, first, []
-            run.append(reading)
-        if len(run) == 1 and previous is not None and rule.id in mine.onset:
+            if not is_on(rule, reading[0], self.holidays):
+                run, broken = [], True
+            elif run and abs(reading[1] - run[0][1]) <= rule.eps:
+                run, broken = [*run, reading], False
+            else:
+                run, broken = [reading], True
+        if broken and rule.id in mine.onset:
             self.clear(rule, point, mine, ts, value)
-        if rule.id not in mine.onset and len(run) >= rule.count and ts - run[0][0] >= milliseconds(rule.for_s):
+        long_enough = len(run) >= rule.count and ts - run[0][0] >= milliseconds(rule.for_s)
+        if rule.id not in mine.onset and run and long_enough:
             self.raise_(rule, point, mine, ts, ts, value)
 
 
@@ -125,11 +137,54 @@ class Point:
         self.raised_after, self.cleared_after = {}, {}
 
 
+def is_on(rule, ts, holidays):
+    """Whether some window of the rule that begins today or yesterday lasts at ts."""
+    if rule.active is None:
+        return True
+    now = local(ts)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    return any(start <= now < until for start, until in openings(rule, today - timedelta(days=1), 2, holidays))
+
+
+def first_on(rule, ts, holidays):
+    """The first moment at or after ts in a window; None when none comes in a year."""
+    if is_on(rule, ts, holidays):
+        return ts
+    now = local(ts)
+    today = now.replace(hour=0, minute=0, second=0, microsecond=0)
+    starts = [start for start, _until in openings(rule, today, 370, holidays) if start >= now]
+    return round((min(starts) - local(0)).total_seconds() * 1000) if starts else None
+
+
+def openings(rule, first_day, days, holidays):
+    """(from, until) of every window that begins on one of the local days, as datetimes without a zone."""
+    for number in range(days):
+        day = first_day + timedelta(days=number)
+        epoch_day = (day - datetime(1970, 1, 1)).days
+        for window in rule.active:
+            fits = {"include": True, "exclude": epoch_day not in holidays, "only": epoch_day in holidays}
+            if ["mon", "tue", "wed", "thu", "fri", "sat", "sun"][day.weekday()] in window.days and fits[
+                window.holidays
+            ]:
+                start = day + clock(window.from_)
+                until = day + clock(window.to)
+                yield start, until if until > start else until + timedelta(days=1)
+
+
+def local(ts):
+    return datetime(1970, 1, 1) + timedelta(milliseconds=ts, hours=8)
+
+
+def clock(text):
+    hour, minute = text.split(":")
+    return timedelta(hours=int(hour), minutes=int(minute))
+
+
 def unbroken(readings, has_it):
     """The readings at the end that all have it."""
     run = []
     for reading in reversed(readings):
-        if not has_it(reading[1]):
+        if not has_it(*reading):
             break
         run.insert(0, reading)
     return run

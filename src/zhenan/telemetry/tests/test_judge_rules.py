@@ -154,7 +154,7 @@ def test_a_file_that_is_missing_or_not_utf_8_is_told(tmp_path):
     with pytest.raises(RulesFault, match="should be UTF-8; byte 9 is not"):
         load_rules(tmp_path / "gb.yaml")
     (tmp_path / "bom.yaml").write_bytes(b"\xef\xbb\xbf" + EVERY_KIND.encode())
-    assert len(load_rules(tmp_path / "bom.yaml")) == 8
+    assert len(load_rules(tmp_path / "bom.yaml").rules) == 8
 
 
 def test_the_signature_tells_rules_apart_but_not_where_they_look():

@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any, Self
 
 import pghistory
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext_lazy as _
@@ -58,7 +60,8 @@ class Alarm(models.Model):
     rule = models.CharField(_("rule"), max_length=120)  # a pack's alarm rule
     rule_spec: Any = models.JSONField(default=dict)  # the rule as it stood: threshold, durations, source
     measure = models.CharField(_("measure"), max_length=60)
-    level = models.PositiveSmallIntegerField(_("level"))
+    level = models.PositiveSmallIntegerField(_("level"))  # of a staged alarm: the gravest stage that stands, or stood
+    peak_level = models.PositiveSmallIntegerField(_("gravest level"), null=True)  # None: it never changed
     value = models.FloatField(_("value"), null=True)
     onset = models.DateTimeField(_("onset"))
     raised_at = models.DateTimeField(_("raised at"))
@@ -79,6 +82,10 @@ class Alarm(models.Model):
     closed_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
     hazard = models.ForeignKey("hazards.Hazard", models.PROTECT, null=True, related_name="alarms")
     note = models.TextField(_("note"), blank=True)
+    # Of a composite: the alarms it is made of, [{"rule": …, "point": …, "onset": ms}].
+    parts: Any = models.JSONField(default=list)
+    # Keys of the summaries (StormSummary) by which people were told of it in a storm.
+    summaries = ArrayField(models.CharField(max_length=60), default=list)
     objects = AlarmQuerySet.as_manager()
 
     class Meta:
@@ -98,7 +105,46 @@ class Alarm(models.Model):
             models.Index(name="alarm_raised", fields=["-raised_at", "-id"]),
             models.Index(name="alarm_programme", fields=["programme", "-raised_at"]),
             models.Index(name="alarm_assigned", fields=["assigned_to"], condition=~Q(state="closed")),
+            GinIndex(name="alarm_summaries", fields=["summaries"], condition=~Q(summaries=[])),
         ]
 
     def __str__(self) -> str:
         return f"{self.rule} {self.raised_at:%Y-%m-%d %H:%M:%S}"
+
+
+class AlarmStage(models.Model):
+    """One rule of a family within a staged alarm. ``id`` follows from (point, rule, onset), as an alarm's does."""
+
+    id = models.UUIDField(primary_key=True)
+    alarm = models.ForeignKey(Alarm, models.CASCADE, related_name="stages")
+    point = models.ForeignKey(Point, models.PROTECT, related_name="+")
+    family = models.CharField(_("family"), max_length=120)
+    rule = models.CharField(_("rule"), max_length=120)
+    level = models.PositiveSmallIntegerField(_("level"))
+    value = models.FloatField(_("value"), null=True)
+    onset = models.DateTimeField(_("onset"))
+    raised_at = models.DateTimeField(_("raised at"))
+    cleared_at = models.DateTimeField(_("cleared at"), null=True)
+
+    class Meta:
+        ordering = ["raised_at", "-level"]
+        verbose_name = _("stage")
+        indexes = [models.Index(name="stage_standing", fields=["point", "family"], condition=Q(cleared_at=None))]
+
+    def __str__(self) -> str:
+        return f"{self.rule} {self.raised_at:%Y-%m-%d %H:%M:%S}"
+
+
+class StormSummary(models.Model):
+    """The alarms of one minute that one person was told of in one notice. ``key`` is the notice's key."""
+
+    key = models.CharField(primary_key=True, max_length=60)
+    recipient = models.ForeignKey("people.User", models.CASCADE, related_name="+")
+    count = models.PositiveIntegerField()
+    level = models.PositiveSmallIntegerField()  # the gravest
+
+    class Meta:
+        verbose_name = _("summary of a storm")
+
+    def __str__(self) -> str:
+        return f"{self.key}: {self.count}"

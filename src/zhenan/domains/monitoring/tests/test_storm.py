@@ -1,0 +1,132 @@
+"""Many alarms at once: a number of statements that does not grow, summaries instead of a flood, nothing told twice."""
+
+from datetime import timedelta
+from itertools import product
+
+import pytest
+from django.db import IntegrityError, connection
+from django.test.utils import CaptureQueriesContext
+
+from zhenan.domains.monitoring import recording
+from zhenan.domains.monitoring.limits import TOLD_SINGLY
+from zhenan.domains.monitoring.models import Alarm, Device, Point, StormSummary
+from zhenan.domains.monitoring.services import record_transitions
+from zhenan.domains.monitoring.tests.conftest import NOON, ONSET
+from zhenan.kernel.events.models import Event, key_of
+from zhenan.kernel.notices.models import Notice
+from zhenan.kernel.people.queries import Holders, holders_of
+from zhenan.kernel.people.roles import roles
+from zhenan.kernel.workflow.models import Deadline
+from zhenan.telemetry.judge.results import Transition
+
+
+@pytest.fixture
+def detectors(caterer):
+    """Makes so many detectors at the caterer, quickly; their gas points."""
+
+    def make(count):
+        first = Device.objects.count()
+        devices = Device.objects.bulk_create(
+            Device(
+                protocol="mqtt_json", key=f"S{first + n}", model="catering_gas.gas_detector", programme="catering_gas",
+                subject=caterer, name=f"报警器{first + n}",
+            )
+            for n in range(count)
+        )  # fmt: skip
+        return Point.objects.bulk_create(
+            Point(device=device, channel="lel", measure="gas_lel", unit="%LEL") for device in devices
+        )
+
+    return make
+
+
+def raises(points, *, level=2, rule="catering_gas.gas_alarm", onset=ONSET, kind="raise", after_s=0):
+    return [Transition(str(p.pk), rule, kind, onset + after_s * 1000, onset, 22.0, level) for p in points]
+
+
+def statements_for(transitions):
+    with CaptureQueriesContext(connection) as asked:
+        record_transitions(transitions, at=NOON)
+    return len(asked)
+
+
+def test_a_batch_costs_as_many_statements_for_a_thousand_alarms_as_for_three_hundred(detectors):
+    record_transitions(raises(detectors(30)), at=NOON)  # from here on summaries grow
+    few, many = detectors(300), detectors(1000)
+    assert statements_for(raises(many)) == statements_for(raises(few)) < 35
+    assert statements_for(raises(many, kind="clear", after_s=9)) == statements_for(raises(few, kind="clear", after_s=9))
+    assert Alarm.objects.exclude(cleared_at=None).count() == 1300
+
+
+def test_a_storm_is_told_one_by_one_up_to_a_bound_and_then_as_one_summary(detectors, personas):
+    record_transitions(raises(detectors(25)), at=NOON)
+    record_transitions(raises(detectors(5), onset=ONSET + 9000), at=NOON + timedelta(seconds=9))
+    mine = Notice.objects.filter(recipient=personas["grid_worker"])
+    assert mine.filter(kind="alarm.raised").count() == TOLD_SINGLY
+    summary = mine.get(kind="alarm.storm")
+    assert "20" in summary.title  # 30 alarms, 10 of them told singly
+    folded = Alarm.objects.filter(summaries__contains=[summary.key])
+    assert folded.count() == StormSummary.objects.get(key=summary.key).count == 20
+    assert summary.url.endswith(f"?summary={summary.key}")
+    assert Deadline.objects.filter(kind="alarm.respond").count() == Event.objects.filter(kind="alarm.raised").count()
+    assert Deadline.objects.filter(kind="alarm.respond").count() == 30  # each alarm has its own
+
+
+def test_a_grave_alarm_is_told_by_itself_in_the_midst_of_a_storm_of_light_ones(detectors, personas):
+    record_transitions(raises(detectors(40), level=2), at=NOON)
+    record_transitions(raises(detectors(1), level=1, rule="catering_gas.gas_high"), at=NOON + timedelta(seconds=5))
+    grave = Alarm.objects.get(level=1)
+    assert Notice.objects.filter(recipient=personas["grid_worker"], target=key_of(grave)).count() == 1
+
+
+def test_the_next_minute_begins_anew(detectors, personas):
+    record_transitions(raises(detectors(40)), at=NOON)
+    record_transitions(raises(detectors(1), onset=ONSET + 70_000), at=NOON + timedelta(seconds=70))
+    last = Alarm.objects.order_by("raised_at").last()
+    assert Notice.objects.filter(recipient=personas["grid_worker"], target=key_of(last)).count() == 1
+
+
+def test_a_storm_that_comes_again_tells_nobody_twice(detectors):
+    words = raises(detectors(30))
+    record_transitions(words, at=NOON)
+    before = sorted(Notice.objects.values_list("recipient", "key", "title"))
+    assert record_transitions(words, at=NOON + timedelta(seconds=20)).raised == []
+    assert sorted(Notice.objects.values_list("recipient", "key", "title")) == before
+
+
+def test_one_alarm_twice_in_a_batch_is_one(detectors):
+    words = raises(detectors(1))
+    assert len(record_transitions(words + words, at=NOON).raised) == 1
+
+
+def test_an_alarm_raised_and_cleared_in_one_batch_is_both(detectors):
+    point = detectors(1)
+    record_transitions([*raises(point), *raises(point, kind="clear", after_s=60)], at=NOON)
+    alarm = Alarm.objects.get()
+    assert alarm.cleared_at == NOON + timedelta(seconds=60)
+    assert list(Event.objects.order_by("at").values_list("kind", flat=True)) == ["alarm.raised", "alarm.cleared"]
+
+
+def test_where_another_recorder_was_first_the_batch_is_looked_at_again(detectors, monkeypatch):
+    (point,) = detectors(1)
+    real, tries = recording.Episodes.write, []
+
+    def write(self):
+        tries.append(1)
+        if len(tries) == 1:
+            raise IntegrityError("duplicate key")
+        real(self)
+
+    monkeypatch.setattr(recording.Episodes, "write", write)
+    assert len(record_transitions(raises([point]), at=NOON).raised) == 1
+    assert Notice.objects.filter(kind="alarm.raised").values("recipient").distinct().count() == Notice.objects.count()
+
+
+def test_holders_of_many_places_are_the_holders_of_each(personas, city):
+    divisions = [personas.grid, personas.here, personas.elsewhere, city]
+    own = [(), tuple(o.pk for o in personas.organisations.values())[:3]]
+    places = [(division.path, ids) for division, ids in product(divisions, own)]
+    many = Holders(list(roles()), places=places, day=NOON.date())
+    for role, (path, ids), programme in product(roles(), places, ("catering_gas", "nothing")):
+        asked = {"path": path, "organisations": ids, "programme": programme}
+        assert many.of(role, **asked) == holders_of(role, day=NOON.date(), **asked), (role, asked)
