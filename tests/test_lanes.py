@@ -51,9 +51,8 @@ def test_each_lane_gets_its_points_and_the_rules_that_look_at_them():
     raised = []
     for part in parts:
         points = [int(point) for point in part.points]
-        found = LiveJudge(part).judge(
-            Columns.of(points, [5000] * len(points), [30.0] * len(points), [0] * len(points)), 1
-        )
+        columns = Columns.of(points, [5000] * len(points), [30.0] * len(points), [0] * len(points))
+        found = LiveJudge(part).judge(columns, 1)
         raised.append([(one.point, one.rule) for one in found])
     assert raised == [[("5", "high")], [("7", "high")], [], [("8", "high")]]
     assert divide(whole, 1)[0].points == whole.points
