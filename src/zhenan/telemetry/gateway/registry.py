@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -115,13 +115,16 @@ class Registry:
     def __init__(self, rows: Iterable[PointLike] = ()) -> None:
         self._devices: dict[tuple[str, str], Device] = {}
         self.partition: NDArray[np.uint8] = np.zeros(1, np.uint8)  # of each point id
+        self.owner: NDArray[np.int64] = np.full(1, -1, np.int64)  # of each point id: its device's id, -1 for no point
         self.points = 0
+        self.version = 0  # how often a register was taken
         self.load(rows)
 
     def load(self, rows: Iterable[PointLike]) -> None:
         """Take a new register."""
         devices: dict[tuple[str, str], Device] = {}
         partition: dict[int, int] = {}
+        owners: dict[int, int] = {}
         for row in rows:
             key = (row.protocol, _plain(row.protocol, row.device_key))
             device = devices.get(key)
@@ -134,12 +137,20 @@ class Registry:
             if row.states:
                 device.words[row.channel] = row.states
             partition[row.point_id] = row.device_id % PARTITIONS
+            owners[row.point_id] = row.device_id
         table = np.zeros(max(partition, default=0) + 1, np.uint8)
         table[list(partition)] = list(partition.values())
-        self._devices, self.partition, self.points = devices, table, len(partition)
+        owner = np.full(table.size, -1, np.int64)
+        owner[list(owners)] = list(owners.values())
+        self._devices, self.partition, self.owner, self.points = devices, table, owner, len(partition)
+        self.version += 1
 
     def __len__(self) -> int:
         return len(self._devices)
+
+    def of(self, protocol: str) -> Iterator[Device]:
+        """The devices of one protocol, always in the same order until the next register."""
+        return (device for (known, _), device in self._devices.items() if known == protocol)
 
     def find(self, protocol: str, key: str) -> Device | None:
         """The device with this identity, or None."""

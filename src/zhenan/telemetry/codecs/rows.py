@@ -1,0 +1,104 @@
+"""Rows of readings in a body (JSON arrays, line protocol): how each fared, and the items of those read one by one."""
+
+from __future__ import annotations
+
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from zhenan.telemetry.codecs.base import BAD, GOOD, NO_DEVICE_TIME
+from zhenan.telemetry.codecs.compiled import compiled, find, find_pair
+
+# How a row fared. SLOW: to be read one by one.
+TAKEN, SLOW, UNKNOWN, FORBIDDEN, UNMAPPED, VALUE, TIME, FUTURE, SHAPE = range(9)
+WORDS: Final = (
+    "taken", "slow", "unknown_device", "forbidden", "unmapped", "value", "time", "future", "shape",
+)  # fmt: skip
+EARLIEST_MS: Final = 10**11  # 1973: an earlier time counts seconds where milliseconds were asked for
+NO_TIME: Final = -(2**62)
+PAD: Final = 8  # zero bytes behind a body, so that the compiled scan need not look for its end at every step
+
+
+class Item(msgspec.Struct, frozen=True, gc=False):
+    """One reading as a row says it. `ts_ms` None: none was given. `value`: a number, or a word for a state."""
+
+    row: int
+    device: str
+    channel: str
+    ts_ms: int | None
+    value: float | str
+
+
+class Fault(msgspec.Struct, frozen=True, gc=False):
+    """A row that cannot be read. `status`: VALUE, TIME or SHAPE; `detail`: what came and what would be right."""
+
+    row: int
+    status: int
+    detail: str
+    device: str = ""
+
+
+class Scan(NamedTuple):
+    """Rows of a body, arrays of shape (n,). The last four mean something only where `status` is TAKEN.
+
+    `row`: its number in the body; `start`, `end`: its bytes.
+    """
+
+    status: NDArray[np.uint8]
+    row: NDArray[np.int32]
+    start: NDArray[np.int64]
+    end: NDArray[np.int64]
+    point: NDArray[np.int32]
+    ts: NDArray[np.int64]
+    value: NDArray[np.float64]
+    quality: NDArray[np.uint8]
+
+    @classmethod
+    def room(cls, rows: int) -> Scan:
+        """For so many rows; memory is only taken where it is written to."""
+        kinds: tuple[Any, ...] = (np.uint8, np.int32, np.int64, np.int64, np.int32, np.int64, np.float64, np.uint8)
+        return cls(*(np.empty(rows, kind) for kind in kinds))
+
+    def first(self, rows: int) -> Scan:
+        return Scan(*(column[:rows] for column in self))
+
+
+def padded(body: bytes) -> NDArray[np.uint8]:
+    """The body with PAD zero bytes behind it."""
+    data = np.zeros(len(body) + PAD, np.uint8)
+    data[: len(body)] = np.frombuffer(body, np.uint8)
+    return data
+
+
+@compiled
+def settle(points, allowed, received, latest, data, device, measure, ts, value, out, n):  # type: ignore[no-untyped-def]
+    """Row n, read as device data[device[0]:device[1]], channel data[measure[0]:measure[1]]: a reading, or why not.
+
+    `ts` NO_TIME: none was given. `allowed`: uint8, one a device of the register.
+    """
+    entry = find_pair(points.channels, data, device[0], device[1], measure[0], measure[1])
+    if entry < 0:
+        known = find(points.devices, data, device[0], device[1])
+        if known < 0:
+            out.status[n] = UNKNOWN
+        else:
+            out.status[n] = UNMAPPED if allowed[known] else FORBIDDEN
+    elif not allowed[points.device[entry]]:
+        out.status[n] = FORBIDDEN
+    elif points.point[entry] < 0:
+        out.status[n] = SLOW
+    elif ts != NO_TIME and ts < EARLIEST_MS:
+        out.status[n] = TIME
+    elif ts > latest:
+        out.status[n] = FUTURE
+    else:
+        number = value * points.scale[entry] + points.offset[entry]
+        fit = points.low[entry] <= number <= points.high[entry]
+        timed = ts != NO_TIME
+        out.status[n] = TAKEN
+        out.point[n] = points.point[entry]
+        out.ts[n] = ts if timed else received
+        out.value[n] = number
+        out.quality[n] = (GOOD if timed else NO_DEVICE_TIME) if fit else BAD
