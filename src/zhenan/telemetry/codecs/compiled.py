@@ -163,20 +163,18 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
 
 @compiled
 def whole_number(data, at, end):  # type: ignore[no-untyped-def]
-    """(position behind the integer of at most 18 digits at `at`, its value); position -1 when it is something else."""
+    """(position behind the integer at `at`, its value); position -1 when it is something else, or beyond 62 bits."""
     i = at
     negative = i < end and data[i] == 45
     if negative:
         i += 1
-    first, value = i, np.int64(0)
+    first, value = i, U(0)
     while i < end and 48 <= data[i] <= 57:
-        value = value * 10 + np.int64(data[i] - 48)
+        value = value * U(10) + U(data[i] - 48)
         i += 1
-        if i - first > 18:
-            return -1, np.int64(0)
-    if i == first or (data[first] == 48 and i - first > 1):
+    if i == first or i - first > 19 or value >= U(1 << 62) or (data[first] == 48 and i - first > 1):
         return -1, np.int64(0)
-    return i, -value if negative else value
+    return i, -np.int64(value) if negative else np.int64(value)
 
 
 class Names(NamedTuple):
@@ -245,48 +243,46 @@ def names_of(given: Sequence[bytes]) -> Names:
 
 
 @compiled
-def find(names, data, start, end):  # type: ignore[no-untyped-def]
-    """The number of the name data[start:end], or -1."""
+def find(slots, hashes, starts, text, data, start, end):  # type: ignore[no-untyped-def]
+    """The number of the name data[start:end], or -1. The arrays are those of Names: passed on their own, since to
+    pass a tuple of arrays costs more than the search."""
     found = _spread(_hash_on(U(0xCBF29CE484222325), data, start, end))
-    mask = U(names.slots.size - 1)
+    mask = U(slots.size - 1)
     at = found & mask
-    while names.slots[at] >= 0:
-        n = names.slots[at]
-        if names.hashes[n] == found and names.starts[n + 1] - names.starts[n] == end - start:
-            same = True
-            for i in range(end - start):
-                if names.text[names.starts[n] + i] != data[start + i]:
-                    same = False
-                    break
-            if same:
+    while slots[at] >= 0:
+        n = slots[at]
+        s = starts[n]
+        if hashes[n] == found and starts[n + 1] - s == end - start:
+            i = 0
+            while i < end - start and text[s + i] == data[start + i]:
+                i += 1
+            if i == end - start:
                 return n
         at = at + U(1) & mask
     return -1
 
 
 @compiled
-def find_pair(names, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
+def find_pair(slots, hashes, starts, text, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
     """The number of the name data[start:end], a zero byte, data[start2:end2], or -1."""
     state = _hash_on(U(0xCBF29CE484222325), data, start, end) * U(0x100000001B3)
     found = _spread(_hash_on(state, data, start2, end2))
-    mask = U(names.slots.size - 1)
+    mask = U(slots.size - 1)
     at = found & mask
-    first, size = end - start, end - start + 1 + end2 - start2
-    while names.slots[at] >= 0:
-        n = names.slots[at]
-        s = names.starts[n]
-        if names.hashes[n] == found and names.starts[n + 1] - s == size and names.text[s + first] == 0:
-            same = True
-            for i in range(first):
-                if names.text[s + i] != data[start + i]:
-                    same = False
-                    break
-            if same:
-                for i in range(end2 - start2):
-                    if names.text[s + first + 1 + i] != data[start2 + i]:
-                        same = False
-                        break
-            if same:
-                return n
+    first, second = end - start, end2 - start2
+    while slots[at] >= 0:
+        n = slots[at]
+        s = starts[n]
+        if hashes[n] == found and starts[n + 1] - s == first + 1 + second and text[s + first] == 0:
+            i = 0
+            while i < first and text[s + i] == data[start + i]:
+                i += 1
+            if i == first:
+                s += first + 1
+                i = 0
+                while i < second and text[s + i] == data[start2 + i]:
+                    i += 1
+                if i == second:
+                    return n
         at = at + U(1) & mask
     return -1

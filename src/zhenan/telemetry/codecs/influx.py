@@ -17,7 +17,20 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import CodecError
 from zhenan.telemetry.codecs.compiled import Points, compiled, number, whole_number
-from zhenan.telemetry.codecs.rows import NO_TIME, PAD, SHAPE, SLOW, TIME, VALUE, Fault, Item, Scan, padded, settle
+from zhenan.telemetry.codecs.rows import (
+    NO_TIME,
+    PAD,
+    SHAPE,
+    SLOW,
+    TAKEN,
+    TIME,
+    VALUE,
+    Fault,
+    Item,
+    Scan,
+    padded,
+    settle,
+)
 
 # How many of a unit make a millisecond (positive), or how many milliseconds make one of it (negative).
 PRECISIONS: Final = {"ns": 1_000_000, "us": 1_000, "ms": 1, "s": -1_000}
@@ -37,13 +50,28 @@ def scan(
     Args: see json_arrays.scan; `unit`: one of PRECISIONS. `row` is the number of the line, from 0.
     Raises: CodecError("too_many") when there are more than `most` fields.
     """
-    out = Scan.room(min(most, len(body) // _SMALLEST + 1))
+    room = min(most, len(body) // _SMALLEST + 1)
+    out, said, data = Scan.room(room), np.empty((room, 4), np.int64), padded(body)
     bits = np.zeros(1, np.uint64)
-    found = _scan(padded(body), points, allowed, received_ms, latest_ms, PRECISIONS[unit], bits,
-                  bits.view(np.float64), out)  # fmt: skip
+    found = _scan(data, PRECISIONS[unit], bits, bits.view(np.float64), said, out.status, out.row, out.start, out.end,
+                  out.ts, out.value)  # fmt: skip
     if found < 0:
         raise CodecError("too_many")
-    return out.first(found)
+    out = out.first(found)
+    settle(points, allowed, received_ms, latest_ms, data, said[:found], out)
+    return _whole_lines(out)
+
+
+def _whole_lines(scan: Scan) -> Scan:
+    """A line with one field that is to be read slowly is read slowly as a whole: a field does not tell its device."""
+    slow = np.unique(scan.row[scan.status == SLOW])
+    if not slow.size:
+        return scan
+    among = np.isin(scan.row, slow)
+    first = np.ones(among.size, np.bool_)
+    first[1:] = scan.row[1:] != scan.row[:-1]
+    scan.status[among] = SLOW
+    return Scan(*(column[~among | first] for column in scan))
 
 
 @compiled
@@ -128,7 +156,7 @@ def _line(data, i, end, per_ms, bits, floats):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scan(data, points, allowed, received, latest, per_ms, bits, floats, out):  # type: ignore[no-untyped-def]
+def _scan(data, per_ms, bits, floats, said, status, rows, starts, ends, times, values):  # type: ignore[no-untyped-def]
     end = data.size - PAD
     i = n = line = 0
     while i < end:
@@ -141,21 +169,17 @@ def _scan(data, points, allowed, received, latest, per_ms, bits, floats, out):  
         if stop == start or data[start] == 35 or (stop == start + 1 and data[start] == 13):
             continue
         last, device, at, ts = _line(data, start, end, per_ms, bits, floats)
-        first = n
         while True:
-            if n == out.status.size:
+            if n == status.size:
                 return -1
-            out.row[n], out.start[n], out.end[n], out.status[n] = line - 1, start, stop, SLOW
+            rows[n], starts[n], ends[n], status[n] = line - 1, start, stop, TAKEN
             if last < 0:
+                status[n] = SLOW
                 n += 1
                 break
-            at, name, value = _field(data, at, end, bits, floats)
-            settle(points, allowed, received, latest, data, device, name, ts, value, out, n)
+            at, name, values[n] = _field(data, at, end, bits, floats)
+            said[n, 0], said[n, 1], said[n, 2], said[n, 3], times[n] = device[0], device[1], name[0], name[1], ts
             n += 1
-            if out.status[n - 1] == SLOW:  # the whole line then: a field does not tell its device
-                out.status[first] = SLOW
-                n = first + 1
-                break
             if at == last:
                 break
             at += 1

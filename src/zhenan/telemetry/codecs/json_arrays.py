@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import CodecError
 from zhenan.telemetry.codecs.compiled import Points, compiled, number, whole_number
-from zhenan.telemetry.codecs.rows import NO_TIME, PAD, SHAPE, TIME, VALUE, Fault, Item, Scan, padded, settle
+from zhenan.telemetry.codecs.rows import NO_TIME, PAD, SHAPE, TAKEN, TIME, VALUE, Fault, Item, Scan, padded, settle
 
 _SMALLEST: Final = 16  # bytes of a row with empty names, beyond what the compiled scan takes
 # float() turns 1e999 into infinity, so that one value is refused and not the whole body.
@@ -34,12 +34,18 @@ def scan(
         latest_ms: a later time is FUTURE.
         most: rows. Raises CodecError("too_many") when there are more.
     """
-    out = Scan.room(min(most, len(body) // _SMALLEST + 1))
+    room = min(most, len(body) // _SMALLEST + 1)
+    out, said, data = Scan.room(room), np.empty((room, 4), np.int64), padded(body)
     bits = np.zeros(1, np.uint64)
-    found = _scan(padded(body), points, allowed, received_ms, latest_ms, bits, bits.view(np.float64), out)
+    found = _scan(data, bits, bits.view(np.float64), said, out.status, out.start, out.end, out.ts, out.value)
     if found == -2:
         raise CodecError("too_many")
-    return None if found < 0 else out.first(found)
+    if found < 0:
+        return None
+    out.row[:found] = np.arange(found)
+    out = out.first(found)
+    settle(points, allowed, received_ms, latest_ms, data, said[:found], out)
+    return out
 
 
 @compiled
@@ -109,7 +115,7 @@ def _row(data, i, bits, floats):  # type: ignore[no-untyped-def]
 
 
 @compiled
-def _scan(data, points, allowed, received, latest, bits, floats, out):  # type: ignore[no-untyped-def]
+def _scan(data, bits, floats, said, status, starts, ends, times, values):  # type: ignore[no-untyped-def]
     i = _blank(data, 0)
     if data[i] != 91:
         return -1
@@ -118,13 +124,13 @@ def _scan(data, points, allowed, received, latest, bits, floats, out):  # type: 
     if data[i] == 93:
         return 0 if _blank(data, i + 1) == data.size - PAD else -1
     while data[i] == 123:
-        after, device, measure, ts, value = _row(data, i, bits, floats)
+        if n == status.size:
+            return -2
+        after, device, measure, times[n], values[n] = _row(data, i, bits, floats)
         if after < 0:
             return -1
-        if n == out.status.size:
-            return -2
-        out.row[n], out.start[n], out.end[n] = n, i, after
-        settle(points, allowed, received, latest, data, device, measure, ts, value, out, n)
+        starts[n], ends[n], status[n] = i, after, TAKEN
+        said[n, 0], said[n, 1], said[n, 2], said[n, 3] = device[0], device[1], measure[0], measure[1]
         n += 1
         i = _blank(data, after)
         if data[i] == 93:

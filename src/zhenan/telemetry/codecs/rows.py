@@ -73,32 +73,43 @@ def padded(body: bytes) -> NDArray[np.uint8]:
 
 
 @compiled
-def settle(points, allowed, received, latest, data, device, measure, ts, value, out, n):  # type: ignore[no-untyped-def]
-    """Row n, read as device data[device[0]:device[1]], channel data[measure[0]:measure[1]]: a reading, or why not.
+def settle(points, allowed, received, latest, data, said, out):  # type: ignore[no-untyped-def]
+    """Each row of `said` becomes a reading in `out`, or gets its reason why not.
 
-    `ts` NO_TIME: none was given. `allowed`: uint8, one a device of the register.
+    `said`: int64, shape (n, 4), where device and channel begin and end in `data`; out.ts: the times in ms, NO_TIME where
+    none was given; out.value: the numbers as they came; out.status: SLOW stays. `allowed`: uint8, one a device.
     """
-    entry = find_pair(points.channels, data, device[0], device[1], measure[0], measure[1])
-    if entry < 0:
-        known = find(points.devices, data, device[0], device[1])
-        if known < 0:
-            out.status[n] = UNKNOWN
+    slots, hashes, starts, text = points.channels
+    slots2, hashes2, starts2, text2 = points.devices
+    status, point, times, values, quality = out.status, out.point, out.ts, out.value, out.quality
+    ids, device, scale, offset, low, high = (
+        points.point, points.device, points.scale, points.offset, points.low, points.high
+    )  # fmt: skip
+    for n in range(said.shape[0]):
+        if status[n] == SLOW:
+            continue
+        first, end, ts = said[n, 0], said[n, 1], times[n]
+        entry = find_pair(slots, hashes, starts, text, data, first, end, said[n, 2], said[n, 3])
+        if entry < 0:
+            known = find(slots2, hashes2, starts2, text2, data, first, end)
+            if known < 0:
+                status[n] = UNKNOWN
+            else:
+                status[n] = UNMAPPED if allowed[known] else FORBIDDEN
+        elif not allowed[device[entry]]:
+            status[n] = FORBIDDEN
+        elif ids[entry] < 0:
+            status[n] = SLOW
+        elif ts != NO_TIME and ts < EARLIEST_MS:
+            status[n] = TIME
+        elif ts > latest:
+            status[n] = FUTURE
         else:
-            out.status[n] = UNMAPPED if allowed[known] else FORBIDDEN
-    elif not allowed[points.device[entry]]:
-        out.status[n] = FORBIDDEN
-    elif points.point[entry] < 0:
-        out.status[n] = SLOW
-    elif ts != NO_TIME and ts < EARLIEST_MS:
-        out.status[n] = TIME
-    elif ts > latest:
-        out.status[n] = FUTURE
-    else:
-        number = value * points.scale[entry] + points.offset[entry]
-        fit = points.low[entry] <= number <= points.high[entry]
-        timed = ts != NO_TIME
-        out.status[n] = TAKEN
-        out.point[n] = points.point[entry]
-        out.ts[n] = ts if timed else received
-        out.value[n] = number
-        out.quality[n] = (GOOD if timed else NO_DEVICE_TIME) if fit else BAD
+            number = values[n] * scale[entry] + offset[entry]
+            fit = low[entry] <= number <= high[entry]
+            timed = ts != NO_TIME
+            status[n] = TAKEN
+            point[n] = ids[entry]
+            times[n] = ts if timed else received
+            values[n] = number
+            quality[n] = (GOOD if timed else NO_DEVICE_TIME) if fit else BAD
