@@ -111,7 +111,7 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
     negative = i < end and data[i] == 45
     if negative:
         i += 1
-    mantissa, digits, power = U(0), 0, 0
+    mantissa, digits, power = U(0), 0, np.int64(0)
     if i >= end or data[i] < 48 or data[i] > 57:
         return -1, 0.0
     if data[i] == 48:

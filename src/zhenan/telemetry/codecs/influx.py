@@ -71,7 +71,7 @@ def _whole_lines(scan: Scan) -> Scan:
     first = np.ones(among.size, np.bool_)
     first[1:] = scan.row[1:] != scan.row[:-1]
     scan.status[among] = SLOW
-    return Scan(*(column[~among | first] for column in scan))
+    return Scan._make(column[~among | first] for column in scan)
 
 
 @compiled

@@ -59,10 +59,11 @@ class Scan(NamedTuple):
     def room(cls, rows: int) -> Scan:
         """For so many rows; memory is only taken where it is written to."""
         kinds: tuple[Any, ...] = (np.uint8, np.int32, np.int64, np.int64, np.int32, np.int64, np.float64, np.uint8)
-        return cls(*(np.empty(rows, kind) for kind in kinds))
+        return cls._make(np.empty(rows, kind) for kind in kinds)
 
     def first(self, rows: int) -> Scan:
-        return Scan(*(column[:rows] for column in self))
+        """The first rows alone."""
+        return self._make(column[:rows] for column in self)
 
 
 def padded(body: bytes) -> NDArray[np.uint8]:
@@ -76,8 +77,8 @@ def padded(body: bytes) -> NDArray[np.uint8]:
 def settle(points, allowed, received, latest, data, said, out):  # type: ignore[no-untyped-def]
     """Each row of `said` becomes a reading in `out`, or gets its reason why not.
 
-    `said`: int64, shape (n, 4), where device and channel begin and end in `data`; out.ts: the times in ms, NO_TIME where
-    none was given; out.value: the numbers as they came; out.status: SLOW stays. `allowed`: uint8, one a device.
+    `said`: int64, shape (n, 4), where device and channel begin and end in `data`; out.ts: the times in ms, NO_TIME
+    where none was given; out.value: the numbers as they came; out.status: SLOW stays. `allowed`: uint8, one a device.
     """
     slots, hashes, starts, text = points.channels
     slots2, hashes2, starts2, text2 = points.devices

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ TOLD: Final = 100  # rows named in the answer
 _LOOKED_AT: Final = 2000  # refused rows that are read for quarantine; the rest is counted
 _GROUPS: Final = 64  # refusals of one body, one for each (reason, device)
 _READINGS: Final = 20  # kept of a group, for the operator
+_VIEWS: Final = 1000  # kept
 _KEPT_AS: Final = {
     UNKNOWN: quarantine.UNKNOWN, FORBIDDEN: quarantine.FORBIDDEN, UNMAPPED: quarantine.UNMAPPED,
     VALUE: quarantine.BODY, TIME: quarantine.BODY, SHAPE: quarantine.BODY, FUTURE: quarantine.FUTURE,
@@ -105,46 +107,57 @@ def _reading(item: Item, received_ms: int) -> Reading:
     return Reading(item.device, item.channel, item.ts_ms or received_ms, value, GOOD)
 
 
+class View(NamedTuple):
+    """The register as one request sees it. `devices`, `channels`: uint8, whether the key may report for each device of
+    `known` and for each point id. `owner`: the device id of each point id."""
+
+    known: Points
+    devices: NDArray[np.uint8]
+    channels: NDArray[np.uint8]
+    owner: NDArray[np.int64]
+
+
 class Bulk:
-    """The register as the compiled decoders want it, and what each key may report for; made anew when either changes."""
+    """The register as the compiled decoders want it, and what each key may report for; made anew when either changes.
+
+    For several threads: a request works on one `View` from beginning to end.
+    """
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
+        self._lock = threading.Lock()
         self._version = -1
-        self._points: Points | None = None
+        self._known = points_of([])
         self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
-        self._allowed: dict[Key, tuple[NDArray[np.uint8], NDArray[np.uint8]]] = {}
+        self._views: dict[Key, View] = {}
 
-    def points(self) -> Points:
-        """The channels of all devices that speak JSON."""
-        if self._points is None or self._version != self.registry.version:
-            devices = list(self.registry.of(PROTOCOL))
-            self._points = points_of(devices)
-            self._ids = np.array([device.id for device in devices], np.int64)
-            self._version = self.registry.version
-            self._allowed.clear()
-        return self._points
+    def view(self, key: Key) -> View:
+        """What a key sees now."""
+        with self._lock:
+            if self._version != self.registry.version:
+                self._version = self.registry.version
+                devices = list(self.registry.of(PROTOCOL))
+                self._known, self._ids = points_of(devices), np.array([device.id for device in devices], np.int64)
+                self._views.clear()
+            found = self._views.get(key)
+            if found is None:
+                if len(self._views) >= _VIEWS:
+                    self._views.clear()
+                found = self._views[key] = self._view(key)
+            return found
 
-    def allowed(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Whether the key may report: (for each device of `points`, for each point id)."""
-        self.points()
-        found = self._allowed.get(key)
-        if found is None:
-            owner = self.registry.owner
-            if key.devices is None:
-                found = np.ones(max(1, self._ids.size), np.uint8), (owner >= 0).astype(np.uint8)
-            else:
-                ids = np.fromiter(key.devices, np.int64, len(key.devices))
-                masks = np.isin(self._ids, ids), np.isin(owner, ids) & (owner >= 0)
-                found = np.append(masks[0], False).astype(np.uint8), masks[1].astype(np.uint8)
-            if len(self._allowed) >= 1000:
-                self._allowed.clear()
-            self._allowed[key] = found
-        return found
+    def _view(self, key: Key) -> View:
+        owner = self.registry.owner
+        if key.devices is None:
+            return View(self._known, np.ones(self._ids.size, np.uint8), (owner >= 0).astype(np.uint8), owner)
+        ids = np.fromiter(key.devices, np.int64, len(key.devices))
+        devices, channels = np.isin(self._ids, ids), np.isin(owner, ids) & (owner >= 0)
+        return View(self._known, devices.astype(np.uint8), channels.astype(np.uint8), owner)
 
     def json(self, body: bytes, key: Key, received_ms: int, most: int) -> Outcome:
         """A JSON array of rows. Raises CodecError when it is none."""
-        scan = json_arrays.scan(body, self.points(), self.allowed(key)[0], received_ms, received_ms + FUTURE_MS, most)
+        view = self.view(key)
+        scan = json_arrays.scan(body, view.known, view.devices, received_ms, received_ms + FUTURE_MS, most)
         if scan is None:
             found = Outcome(Columns.empty())
             found.columns = self._rows(json_arrays.read(body, most), key, received_ms, found, body).columns()
@@ -154,7 +167,8 @@ class Bulk:
 
     def lines(self, body: bytes, key: Key, received_ms: int, most: int, unit: str) -> Outcome:
         """Line protocol, times in `unit`. Raises CodecError when there is too much of it."""
-        scan = influx.scan(body, self.points(), self.allowed(key)[0], received_ms, received_ms + FUTURE_MS, most, unit)
+        view = self.view(key)
+        scan = influx.scan(body, view.known, view.devices, received_ms, received_ms + FUTURE_MS, most, unit)
         return self._outcome(scan, body, key, received_ms, lambda raw, row: influx.read(raw, row, unit))
 
     def columns(self, body: bytes, key: Key, received_ms: int, most: int) -> Outcome:
@@ -162,10 +176,10 @@ class Bulk:
         columns = Columns.unpack(body)
         if len(columns) > most:
             raise ValueError(f"at most {most} readings in a request; got {len(columns)}")
-        status = np.empty(len(columns), np.uint8)
-        mask = self.allowed(key)[1]
+        status, view = np.empty(len(columns), np.uint8), self.view(key)
         point, ts, value = (np.require(c, requirements="A") for c in (columns.point, columns.ts, columns.value))
-        if not _check(point, ts, value, columns.quality, self.registry.owner, mask, received_ms + FUTURE_MS, status):
+        latest = received_ms + FUTURE_MS
+        if not _check(point, ts, value, columns.quality, view.owner, view.channels, latest, status):
             return Outcome(columns)
         found = Outcome(columns.take(status == TAKEN))
         for row in np.flatnonzero(status != TAKEN)[:_LOOKED_AT].tolist():

@@ -245,7 +245,9 @@ class Intake:
 
     def _lanes(self, columns: Columns) -> NDArray[np.int64]:
         """The lane of each reading."""
-        return self.registry.partition[columns.point].astype(np.int64) * self.lanes // PARTITIONS
+        partition = self.registry.partition
+        known = np.minimum(columns.point, partition.size - 1)  # a point may have left the register since it was taken
+        return partition[known].astype(np.int64) * self.lanes // PARTITIONS
 
     def _refuse(self, batch: Batch, refusal: Refusal) -> None:
         batch.refused[refusal.reason] = batch.refused.get(refusal.reason, 0) + refusal.count

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 
@@ -58,11 +59,12 @@ class Listener:
         self.by_identity: dict[str, Connection] = {}
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port (0 asks for any free one)."""
-        self._server = await asyncio.start_server(self._serve, host, port, limit=_READ, backlog=1024)
+        more: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2} if tls else {}
+        self._server = await asyncio.start_server(self._serve, host, port, limit=_READ, backlog=1024, **more)
         self.port = int(self._server.sockets[0].getsockname()[1])
-        log.info("gateway.listening", protocol=self.protocol, host=host, port=self.port)
+        log.info("gateway.listening", protocol=self.protocol, host=host, port=self.port, tls=tls is not None)
         return self.port
 
     async def stop(self) -> None:
