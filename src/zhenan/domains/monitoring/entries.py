@@ -43,6 +43,7 @@ def register() -> None:
             "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 12
         )
     )
+    slots.nav.register(slots.NavItem("keys", _("API keys"), "monitoring:keys", SECTION, "key", "key.edit", 13))
     slots.panels.register(
         slots.Panel("alarms", _("Alarms"), "subject", "monitoring/_panel_alarms.html", alarms_panel, "alarm.view", 20)
     )
@@ -81,6 +82,8 @@ def _kinds() -> None:
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
         ("device.command", _("Device told: {command}"), "device-remote"),
+        ("key.made", _("API key made: {name} ({prefix}…)"), "key"),
+        ("key.revoked", _("API key revoked: {name} ({prefix}…)"), "key-off"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from zhenan.domains.monitoring import lists, views
+from zhenan.domains.monitoring import key_pages, lists, views
 
 app_name = "monitoring"
 prefix = "monitoring/"
@@ -19,6 +19,8 @@ urlpatterns = [
     path("devices/<int:pk>/", views.device, name="device"),
     path("devices/<int:pk>/retire/", views.retire, name="retire"),
     path("points/<int:pk>/series/", views.series, name="series"),
+    path("keys/", key_pages.KeyList.as_view(), name="keys"),
+    path("keys/new/", key_pages.new_key, name="new_key"),
     path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
     path("quarantine/<int:pk>/", views.frame, name="frame"),
     path("quarantine/unknown/", views.unknown, name="unknown"),

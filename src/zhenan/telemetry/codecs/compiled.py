@@ -111,7 +111,7 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
     negative = i < end and data[i] == 45
     if negative:
         i += 1
-    mantissa, digits, power = U(0), 0, np.int64(0)
+    mantissa, digits, power = U(0), 0, 0
     if i >= end or data[i] < 48 or data[i] > 57:
         return -1, 0.0
     if data[i] == 48:
@@ -143,7 +143,7 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
             i += 1
         first, said = i, 0
         while i < end and 48 <= data[i] <= 57 and i - first < 5:
-            said = said * 10 + np.int64(data[i] - 48)
+            said = said * 10 + int(data[i]) - 48
             i += 1
         if i == first or i - first > 4:
             return -1, 0.0

@@ -63,7 +63,7 @@ class Scan(NamedTuple):
 
     def first(self, rows: int) -> Scan:
         """The first rows alone."""
-        return self._make(column[:rows] for column in self)
+        return Scan._make(column[:rows] for column in self)
 
 
 def padded(body: bytes) -> NDArray[np.uint8]:
