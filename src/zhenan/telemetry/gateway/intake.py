@@ -11,7 +11,7 @@ import asyncio
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -119,6 +119,7 @@ class Intake:
         self.totals: dict[str, int] = {}
         self.epoch = ""
         self.resumed = Resumed("", [0] * lanes, frozenset())
+        self.torn: set[bytes] = set()  # messages of which a commit torn by a kill holds some lanes
         self._keeper = Keeper()
         self._known: OrderedDict[bytes, tuple[float, int, asyncio.Future[None] | None]] = OrderedDict()
         self._ready: deque[Batch] = deque()
@@ -161,6 +162,7 @@ class Intake:
                 for key in read_keys(message.headers.get(KEYS, "")):
                     self._remember(key, ALL_LANES if lane == 0 else self._mask(key) | 1 << lane, None)
         await reader.close()
+        self.torn = {key for key, (_, lanes, _) in self._known.items() if lanes != ALL_LANES}
 
     def _mask(self, key: bytes) -> int:
         known = self._known.get(key)
@@ -198,10 +200,12 @@ class Intake:
         rows: Rows | Columns | None = None,
         *,
         key: bytes | None = None,
+        keys: Sequence[bytes] = (),
         refusals: Iterable[Refusal] = (),
         source_seq: int = 0,
     ) -> asyncio.Future[None]:
-        """Readings and refusals of one message; the future resolves when they are on disk.
+        """Readings and refusals of one message; the future resolves when they are on disk. `keys`: of several messages
+        whose readings come together, none of them `torn`.
 
         One message is one commit, never two. Raises ValueError when it has more readings than a commit holds (`most`).
         """
@@ -209,14 +213,15 @@ class Intake:
         if size > self.most:
             raise ValueError(f"a message may have {self.most} readings; got {size}")
         batch = self._batch(size)
+        known = keys if key is None else (key, *keys)
         if rows is not None and size:
-            mask = self._mask(key) if key is not None else 0
+            mask = 0 if key is None else self._mask(key)
             self._add_rows(batch, rows if not mask else self._without(rows, mask), source_seq)
         for refusal in refusals:
             self._refuse(batch, refusal)
-        if key is not None:
-            batch.keys.append(key)
-            self._remember(key, ALL_LANES, batch.done)
+        for one in known:
+            batch.keys.append(one)
+            self._remember(one, ALL_LANES, batch.done)
         batch.source_seq = max(batch.source_seq, source_seq)
         self._wake.set()
         return batch.done
