@@ -47,6 +47,7 @@ class Table(NamedTuple):
     point: NDArray[np.int32]
     bit: NDArray[np.int8]
     numbers: NDArray[np.float64]  # shape (points, 4): scale, offset, low, high
+    most: int  # points of one key
 
 
 class Decoded(NamedTuple):
@@ -106,6 +107,7 @@ def _table(found: dict[tuple[int, int], list[tuple[int, Entry]]]) -> Table:
         np.array([entry.point for _, entry in rows], np.int32),
         np.array([entry.bit for _, entry in rows], np.int8),
         np.array([(e.scale, e.offset, e.low, e.high) for _, e in rows], np.float64).reshape(-1, 4),
+        max((len(points) for points in found.values()), default=1),
     )  # fmt: skip
 
 
@@ -154,9 +156,9 @@ def decode(
     if starts.shape != ends.shape or (starts.size and (starts.min() < 0 or ends.max() > data.size)):
         raise ValueError(f"each frame must lie within the buffer of {data.size} bytes")
     if protocol == "gb26875":
-        room = int(np.maximum((ends - starts - 32) // 16, 0).sum()) * max(1, int(np.diff(table.first).max(initial=1)))
+        room = int((ends - starts).sum()) // 16 * table.most
     elif protocol == "jt808":
-        room = starts.size * int(np.diff(table.first).max(initial=1))
+        room = starts.size * table.most
     else:
         raise ValueError(f"protocol must be gb26875 or jt808; got {protocol!r}")
     kinds: tuple[Any, ...] = (np.int32, np.int64, np.float64, np.uint8)

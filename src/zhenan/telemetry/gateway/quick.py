@@ -88,5 +88,7 @@ def clock(now_ms: int) -> bytes:
 def chosen(said: Decoded, first: int, last: int, fresh: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Places of the readings of frames first … last - 1 that are fresh (shape (last - first,))."""
     begin = int(said.ends[first - 1]) if first else 0
+    if fresh.all():
+        return np.arange(begin, int(said.ends[last - 1]))
     sizes = np.diff(said.ends[first:last], prepend=begin)
     return begin + np.flatnonzero(np.repeat(fresh, sizes))
