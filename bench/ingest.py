@@ -32,8 +32,8 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import paho.mqtt.client as paho
-from bench import senders
-from bench.senders import CLOUD, DEVICES, OBJECTS, ROWS, TOKEN, VALUES
+from bench import _senders as senders
+from bench._senders import CLOUD, DEVICES, OBJECTS, ROWS, TOKEN, VALUES
 from nats.js.api import ConsumerConfig
 
 from zhenan.server import embedded
@@ -103,15 +103,16 @@ def serve(nats_url: str, ports: dict[str, int], lanes: int, ready: Event, stop: 
     uvloop.run(body())
 
 
+def setup_of() -> SimpleNamespace:
+    """What the judge judges by: three rules on every point."""
+    keys = [str(row.point_id) for row in register()]
+    return SimpleNamespace(stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(len(keys), np.int64))
+
+
 async def judged(nats_url: str, after: int, readings: int) -> tuple[float, list[int]]:
     """(moment at which so many readings behind `after` are judged, bytes of each commit that held them)."""
     client = await connect(nats_url, "judge")
-    rows = register()
-    keys = [str(row.point_id) for row in rows]
-    setup = SimpleNamespace(
-        stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(len(keys), np.int64)
-    )
-    live, seen, sizes = LiveJudge(setup), 0, []
+    live, seen, sizes = LiveJudge(setup_of()), 0, []
     follower = Follower(client, streams.READINGS, "bench", after=after)
     while seen < readings:
         messages = await follower.read(most=256, wait_s=1.0)

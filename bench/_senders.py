@@ -16,7 +16,8 @@ from zhenan.telemetry.columns import Columns
 DEVICES = 64  # of MQTT and of GB/T 26875.3
 VALUES = 4  # channels of a JSON device
 OBJECTS = 30  # analogue values in a frame
-CLOUD = 1000  # devices whose readings come over HTTP
+CLOUD = 8000  # devices whose readings come over HTTP
+PROGRAMS = 32  # that send them, each for devices of its own, so that these keep their order
 ROWS = 4000  # readings in an HTTP body
 CONNECTIONS = 8
 IN_FLIGHT = 256
@@ -122,9 +123,10 @@ def send_frames(port: int, frames: int, began_ms: int, started: Any) -> None:
 
 
 def body_of(kind: str, number: int, began_ms: int) -> bytes:
-    """HTTP body number `number`: ROWS readings, one more of each point before the next round of all points."""
-    first = np.arange(number * ROWS, (number + 1) * ROWS)
-    point, turn = first % (CLOUD * VALUES), first // (CLOUD * VALUES)
+    """HTTP body number `number`, of program number % PROGRAMS: ROWS readings, its points in turn."""
+    row, points = np.arange(ROWS), CLOUD * VALUES // PROGRAMS
+    point = number % PROGRAMS * points + row % points
+    turn = number // PROGRAMS * (ROWS // points) + row // points
     value = (point + turn * 7) % 400 / 10
     if kind == "columns":
         return Columns.of(point + FIRST_OF_CLOUD, began_ms + turn, value, np.zeros(ROWS)).pack()
@@ -146,11 +148,10 @@ def post(port: int, kind: str, requests: int, began_ms: int, started: Any) -> No
     """Programs that send bodies of ROWS readings, a few at a time, each over a connection of its own."""
     bodies = [body_of(kind, n, began_ms) for n in range(requests)]
     head = f"POST {PATHS[kind]} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n"
-    waiting = iter(bodies)
 
-    async def program() -> None:
+    async def program(mine: list[bytes]) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 20)
-        for body in waiting:
+        for body in mine:
             writer.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
             answer = await reader.readuntil(b"\r\n\r\n")
             if not answer.startswith(b"HTTP/1.1 200"):
@@ -162,7 +163,7 @@ def post(port: int, kind: str, requests: int, began_ms: int, started: Any) -> No
 
     async def body_() -> None:
         started.value = time.time()
-        await asyncio.gather(*(program() for _ in range(32)))
+        await asyncio.gather(*(program(bodies[n::PROGRAMS]) for n in range(PROGRAMS)))
 
     _run(body_())
 
