@@ -1,8 +1,8 @@
 """Twenty kills during a counted replay: nothing acknowledged is lost, nothing doubled, every alarm as it should be.
 
 Devices send over MQTT (QoS 1), over GB/T 26875.3 and over HTTP until they are answered, while judge, gateway,
-historian, worker, NATS and PostgreSQL are killed at random moments. Then every reading is in history once or was refused and
-counted once, and the alarms are those that one undisturbed judge gives, each told once.
+historian, worker, NATS and PostgreSQL are killed at random moments. Then every reading is in history once or was
+refused and counted once, and the alarms are those that one undisturbed judge gives, each told once.
 """
 
 from __future__ import annotations
