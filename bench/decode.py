@@ -3,7 +3,8 @@
     python -m bench.decode [--json] [--frames N]
 
 The floor is a memory copy of the same bytes. `plain`: one message at a time, as the gateway reads what is rare, up to
-readings; `batch`: many at a time, compiled, to columns (analogue values of GB/T 26875.3, locations of JT/T 808).
+readings; `batch`: many at a time, compiled, to columns (analogue values of GB/T 26875.3, locations of JT/T 808);
+`points`: the same, but to readings of points, each looked up in a register of all the devices that send.
 Each figure is the best of `repeats` runs.
 """
 
@@ -18,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from zhenan.telemetry.codecs import gb26875, hj212, jt808, mqtt_json
+from zhenan.telemetry.codecs import batch_points, gb26875, hj212, jt808, mqtt_json
 from zhenan.telemetry.codecs.batch import decode_batch
 from zhenan.telemetry.codecs.gb26875_units import write_unit
 
@@ -117,6 +118,8 @@ def measure(frames: int = 20_000, repeats: int = 3) -> dict[str, Any]:
         if protocol in BATCH:
             work, rows = _batch(protocol, messages)
             found["cases"].append(_case(protocol, "batch", messages, rows, _best(work, repeats), floor))
+            work, rows = _points(protocol, messages)
+            found["cases"].append(_case(protocol, "points", messages, rows, _best(work, repeats), floor))
     return found
 
 
@@ -129,6 +132,29 @@ def _batch(protocol: str, messages: list[bytes]) -> tuple[Callable[[], Any], int
     if slow.any():
         raise ValueError(f"{protocol}: {int(slow.sum())} of {len(messages)} frames were left to the plain decoder")
     return lambda: decode_batch(protocol, buffer, ends - sizes, ends, NOON_MS), len(columns["frame"])
+
+
+def _points(protocol: str, messages: list[bytes]) -> tuple[Callable[[], Any], int]:
+    """As `_batch`, with the register: a point for each channel of each device that sends."""
+    codec: Any = {"gb26875": gb26875, "jt808": jt808}[protocol]
+    channels = {
+        (reading.device, reading.channel): None
+        for message in messages
+        for reading in codec.readings(codec.decode(message), NOON_MS)
+    }
+    entries = [batch_points.Entry(device, channel, number) for number, (device, channel) in enumerate(channels, 1)]
+    make = batch_points.analogue_table if protocol == "gb26875" else batch_points.location_table
+    table = make(entries)
+    sizes = np.array([len(message) for message in messages], np.int64)
+    ends = np.cumsum(sizes)
+    starts, buffer = ends - sizes, np.frombuffer(b"".join(messages), np.uint8)
+    work = lambda: batch_points.decode(protocol, buffer, starts, ends, NOON_MS, NOON_MS + 86_400_000, table)  # noqa: E731
+    found = work()
+    if found.slow.any():
+        raise ValueError(
+            f"{protocol}: {int(found.slow.sum())} of {len(messages)} frames were left to the plain decoder"
+        )
+    return work, len(found.ts)
 
 
 def _case(

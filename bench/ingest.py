@@ -1,13 +1,17 @@
-"""From devices to judged and durable: readings a second over MQTT QoS 1 and GB/T 26875.3, beside a floor.
+"""From devices to judged and durable: readings a second over each way in, beside a floor of the same run.
 
-    python -m bench.ingest [--json] [--seconds N]
+    python -m bench.ingest [--json] [--seconds N] [--only CASE] [--lanes N]
 
 Everything is real: a NATS that flushes every acknowledged message to disk, the gateway in a process of its own, devices
-in another that wait for their answers, the judge here. The clock runs from the first message to the last reading
-judged.
+in another that wait for their answers, the judge here, three rules a point. The clock runs from the first message to
+the last reading judged.
 The floor writes what the log then holds to a file, as many bytes at a time as a commit had, each flushed to disk.
 
-Cases: `mqtt small`: four values a message; `mqtt batch`: a minute of them, 240 values; `gb26875`: frames of 30 values.
+Cases: `columns`, `http_json`, `line`: bodies of 4,000 readings over HTTP; `gb26875`: frames of 30 values; `mqtt batch`:
+a minute of four values a message; `mqtt single`: one sample of four values a message, each flushed by the broker
+before it answers; `mqtt interval`: the same on a broker that flushes every two minutes (safe against kill, not against
+power loss; what the gateway commits is safe against both as soon as NATS has flushed it). For these two the floor is
+the broker alone, which the same devices fill with nobody reading.
 """
 
 import argparse
@@ -19,7 +23,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import SimpleNamespace
@@ -28,12 +32,14 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import paho.mqtt.client as paho
+from bench import _senders as senders
+from bench._senders import CLOUD, DEVICES, OBJECTS, ROWS, TOKEN, VALUES
+from nats.js.api import ConsumerConfig
 
 from zhenan.server import embedded
-from zhenan.telemetry.codecs import gb26875
-from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway.core import Config, Gateway
+from zhenan.telemetry.gateway.keys import Key, digest_of
 from zhenan.telemetry.gateway.tcp import Limits
 from zhenan.telemetry.judge.engine import warm_up
 from zhenan.telemetry.judge.live import LiveJudge
@@ -42,36 +48,31 @@ from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.log.follower import Follower
 
-DEVICES = 64  # of each protocol
-VALUES = 4
-OBJECTS = 30
-CONNECTIONS = 8
-IN_FLIGHT = 64
 RULES = """rules:
-  - {id: high, kind: threshold, above: 25, clear: 20, level: 2}
+  - {id: high, kind: threshold, above: 45, clear: 42, level: 2}
+  - {id: very_high, kind: threshold, above: 60, clear: 55, level: 1}
   - {id: quiet, kind: silence, after_s: 900, level: 4}
 """
 SPAWN = multiprocessing.get_context("spawn")
 
 
 def register() -> list[SimpleNamespace]:
-    """Points of all devices: an MQTT device has VALUES, a transmission device OBJECTS."""
-    rows = []
+    """Points of all devices: an MQTT device has VALUES, a transmission device OBJECTS, one of the cloud VALUES."""
+    names = []
     for n in range(DEVICES):
-        names = [("mqtt_json", f"m{n}", f"v{k}") for k in range(VALUES)]
-        names += [("gb26875", f"{n + 1:012x}", f"sys1.30.{k}.a3") for k in range(OBJECTS)]
-        for protocol, key, channel in names:
-            rows.append(
-                SimpleNamespace(
-                    protocol=protocol, device_key=key, device_id=n + (1000 if protocol == "gb26875" else 0),
-                    channel=channel, point_id=len(rows) + 1, scale=1.0, offset=0.0, bit=None, low=None, high=None,
-                    states=None,
-                )
-            )  # fmt: skip
-    return rows
+        names += [("mqtt_json", f"m{n}", n, f"v{k}") for k in range(VALUES)]
+        names += [("gb26875", f"{n + 1:012x}", 10_000 + n, f"sys1.30.{k}.a3") for k in range(OBJECTS)]
+    names += [("mqtt_json", f"h{n:05d}", 20_000 + n, f"v{k}") for n in range(CLOUD) for k in range(VALUES)]
+    return [
+        SimpleNamespace(
+            protocol=protocol, device_key=key, device_id=device, channel=channel, point_id=number, scale=1.0,
+            offset=0.0, bit=None, low=None, high=None, states=None,
+        )
+        for number, (protocol, key, device, channel) in enumerate(names, 1)
+    ]  # fmt: skip
 
 
-def serve(nats_url: str, port: int, ready: Event, stop: Event) -> None:
+def serve(nats_url: str, ports: dict[str, int], lanes: int, ready: Event, stop: Event) -> None:
     """The gateway's process."""
 
     async def body() -> None:
@@ -84,9 +85,12 @@ def serve(nats_url: str, port: int, ready: Event, stop: Event) -> None:
         async def load() -> tuple[str, list[SimpleNamespace]]:
             return "1", rows
 
+        async def keys() -> list[Key]:
+            return [Key(1, "bench", digest_of(TOKEN), 1e12, 1e12)]
+
         limits = Limits(frames_per_s=1e9, burst=1e9)
-        config = Config(host="127.0.0.1", ports={"gb26875": port}, limits=limits, messages_per_s=1e9, burst=1e9)
-        gateway = Gateway(client, load, stamp, config)
+        config = Config(host="127.0.0.1", ports=ports, limits=limits, messages_per_s=1e9, burst=1e9, lanes=lanes)
+        gateway = Gateway(client, load, stamp, config, keys)
         await gateway.start()
         await gateway.mqtt.ready.wait()
         ready.set()
@@ -99,71 +103,19 @@ def serve(nats_url: str, port: int, ready: Event, stop: Event) -> None:
     uvloop.run(body())
 
 
-def publish(mqtt_url: str, samples: int, messages: int, began_ms: int, started: Any) -> None:
-    """MQTT devices on a few connections: QoS 1, so many unacknowledged at a time."""
-    address = urlsplit(mqtt_url)
-    clients, left = [], [messages]
-    for n in range(CONNECTIONS):
-        client = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id=f"bench{n}")
-        client.username_pw_set(address.username, unquote(address.password or ""))
-        client.max_inflight_messages_set(IN_FLIGHT)
-        client.on_publish = lambda *_: left.__setitem__(0, left[0] - 1)
-        client.connect(address.hostname or "", address.port or 1883)
-        client.loop_start()
-        clients.append(client)
-    while not all(client.is_connected() for client in clients):
-        time.sleep(0.01)
-    started.value = time.time()
-    for n in range(messages):
-        at = began_ms + n // DEVICES * samples
-        body = [{"ts": at + k, "values": {f"v{v}": (n + k + v) % 40 for v in range(VALUES)}} for k in range(samples)]
-        clients[n % CONNECTIONS].publish(f"d/m{n % DEVICES}/up/telemetry", json.dumps(body), qos=1)
-    while left[0] > 0:
-        time.sleep(0.002)
-    for client in clients:
-        client.disconnect()
-
-
-def send_frames(port: int, frames: int, began_ms: int, started: Any) -> None:
-    """Transmission devices, a connection each, several frames unanswered at a time."""
-
-    async def device(n: int, count: int) -> None:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        sent = answered = 0
-        while answered < count:
-            while sent < count and sent - answered < IN_FLIGHT // 4:
-                at = began_ms + sent * 1000
-                parts = [
-                    {"sys_type": 1, "sys_addr": 1, "comp_type": 30, "comp_addr": k, "analog_type": 3,
-                     "raw": (sent + k) % 400, "time": local_from_ms(at)}
-                    for k in range(OBJECTS)
-                ]  # fmt: skip
-                writer.write(gb26875.send(f"{n + 1:012x}", "1" * 12, sent + 1, 3, parts, at))
-                sent += 1
-            answered += len(await reader.readexactly(30)) // 30
-        writer.close()
-
-    async def body() -> None:
-        started.value = time.time()
-        await asyncio.gather(*(device(n, frames // DEVICES) for n in range(DEVICES)))
-
-    asyncio.run(body())
+def setup_of() -> SimpleNamespace:
+    """What the judge judges by: three rules on every point."""
+    keys = [str(row.point_id) for row in register()]
+    return SimpleNamespace(
+        stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(len(keys), np.int64),
+        holidays=np.empty(0, np.int64), groups=None,
+    )  # fmt: skip
 
 
 async def judged(nats_url: str, after: int, readings: int) -> tuple[float, list[int]]:
     """(moment at which so many readings behind `after` are judged, bytes of each commit that held them)."""
     client = await connect(nats_url, "judge")
-    rows = register()
-    keys = [str(row.point_id) for row in rows]
-    setup = SimpleNamespace(
-        stamp="",
-        rules=parse_rules(RULES),
-        points=keys,
-        registered_at=np.zeros(len(keys), np.int64),
-        holidays=np.empty(0, np.int64),
-        groups=None,
-    )
-    live, seen, sizes = LiveJudge(setup), 0, []
+    live, seen, sizes = LiveJudge(setup_of()), 0, []
     follower = Follower(client, streams.READINGS, "bench", after=after)
     while seen < readings:
         messages = await follower.read(most=256, wait_s=1.0)
@@ -192,23 +144,24 @@ def flushed(folder: Path, sizes: Sequence[int]) -> float:
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[tuple[embedded.Nats, int]]:
-    """A durable NATS and a gateway."""
-    nats = embedded.nats_in(folder, port=0, mqtt_port=0, http_port=0, durable=True)
+def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[tuple[embedded.Nats, dict[str, int]]]:
+    """A NATS and a gateway."""
+    nats = embedded.nats_in(folder, port=0, mqtt_port=0, http_port=0, durable=durable)
     engine = embedded.start(nats, log=folder / "nats.log")
-    port, ready, stop = embedded.free_port(0), SPAWN.Event(), SPAWN.Event()
+    ports = {"gb26875": embedded.free_port(0), "http": embedded.free_port(0)}
+    ready, stop = SPAWN.Event(), SPAWN.Event()
     address = urlsplit(nats.mqtt_url)
     first = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="first")  # the broker makes its MQTT streams
     first.username_pw_set(address.username, unquote(address.password or ""))
     first.connect(address.hostname or "", address.port or 1883)
     first.loop_start()
-    gateway = SPAWN.Process(target=serve, args=(nats.url, port, ready, stop), daemon=True)
+    gateway = SPAWN.Process(target=serve, args=(nats.url, ports, lanes, ready, stop), daemon=True)
     gateway.start()
     try:
         if not ready.wait(60):
             raise RuntimeError("the gateway did not start within a minute")
         first.disconnect()
-        yield nats, port
+        yield nats, ports
     finally:
         stop.set()
         gateway.join(10)
@@ -217,28 +170,58 @@ def running(folder: Path) -> Iterator[tuple[embedded.Nats, int]]:
         embedded.stop(engine, nats.stop_signal)
 
 
-def measure(seconds: float = 6.0) -> dict[str, Any]:
+class Case:
+    """One way in: how many readings a message has, a first guess of messages a second, and who sends them."""
+
+    def __init__(self, name: str, readings: int, guess: int, most: int, *, durable: bool = True) -> None:
+        self.name, self.readings, self.guess, self.most, self.durable = name, readings, guess, most, durable
+
+    def sender(self, nats: embedded.Nats, ports: dict[str, int]) -> tuple[Callable[..., None], tuple[Any, ...]]:
+        """The sender's function and its first arguments."""
+        if self.name in senders.PATHS:
+            return senders.post, (ports["http"], self.name)
+        if self.name == "gb26875":
+            return senders.send_frames, (ports["gb26875"],)
+        return senders.publish, (nats.mqtt_url, self.readings // VALUES)
+
+
+CASES = [
+    Case("columns", ROWS, 800, 4000), Case("http_json", ROWS, 300, 1500), Case("line", ROWS, 300, 1500),
+    Case("gb26875", OBJECTS, 3000, 60_000), Case("mqtt batch", 60 * VALUES, 1000, 8000),
+    Case("mqtt single", VALUES, 2000, 20_000), Case("mqtt interval", VALUES, 20_000, 300_000, durable=False),
+]  # fmt: skip
+
+
+def measure(seconds: float = 6.0, only: str = "", lanes: int = 1) -> dict[str, Any]:
     """All figures of one run. Each case is sized by a short run of itself to last about `seconds`."""
     warm_up()
-    with tempfile.TemporaryDirectory(prefix="zhenan-bench-") as name, running(Path(name)) as (nats, port):
-        folder, began_ms = Path(name), (int(time.time()) - 3 * 86_400) * 1000
-        cases = []
-        for label, samples in (("mqtt small", 1), ("mqtt batch", 60), ("gb26875", 0)):
-            short = _case(nats, port, folder, samples, 1280, began_ms)
-            began_ms += 10_000_000
-            count = max(1280, round(1280 * seconds / max(short["seconds"], 0.05)))
-            cases.append({"case": label, **_case(nats, port, folder, samples, min(count, 200_000), began_ms)})
-            began_ms += 50_000_000
-    return {"devices": DEVICES, "cases": cases}
+    found = []
+    for durable in (True, False):
+        cases = [case for case in CASES if case.durable == durable and only in ("", case.name)]
+        if not cases:
+            continue
+        with (
+            tempfile.TemporaryDirectory(prefix="zhenan-bench-") as name,
+            running(Path(name), durable=durable, lanes=lanes) as (nats, ports),
+        ):
+            began_ms = (int(time.time()) - 30 * 86_400) * 1000
+            for case in cases:
+                short = _case(case, nats, ports, Path(name), DEVICES * -(-case.guess // 10 // DEVICES), began_ms)
+                began_ms += 100_000_000
+                count = min(case.most, max(case.guess // 4, round(short["messages"] * seconds / short["seconds"])))
+                found.append({"case": case.name, **_case(case, nats, ports, Path(name), count, began_ms)})
+                began_ms += 200_000_000
+    return {"devices": DEVICES, "lanes": lanes, "cases": found}
 
 
-def _case(nats: embedded.Nats, port: int, folder: Path, samples: int, messages: int, began_ms: int) -> dict[str, Any]:
-    """`samples` 0: frames over TCP, else an MQTT message of so many samples."""
-    messages -= messages % DEVICES
-    readings = messages * (samples * VALUES if samples else OBJECTS)
+def _case(
+    case: Case, nats: embedded.Nats, ports: dict[str, int], folder: Path, messages: int, began_ms: int
+) -> dict[str, Any]:
+    messages = max(DEVICES, messages - messages % DEVICES)
+    readings = messages * case.readings
     started = SPAWN.Value("d", 0.0)
-    given = (nats.mqtt_url, samples, messages, began_ms, started) if samples else (port, messages, began_ms, started)
-    sender = SPAWN.Process(target=publish if samples else send_frames, args=given, daemon=True)
+    send, given = case.sender(nats, ports)
+    sender = SPAWN.Process(target=send, args=(*given, messages, began_ms, started), daemon=True)
 
     async def body() -> tuple[float, list[int]]:
         client = await connect(nats.url, "bench")
@@ -247,13 +230,13 @@ def _case(nats: embedded.Nats, port: int, folder: Path, samples: int, messages: 
         waiting = asyncio.create_task(judged(nats.url, info.state.last_seq, readings))
         await asyncio.sleep(0.2)
         sender.start()
-        return await waiting
+        return await asyncio.wait_for(waiting, 300)
 
     done, sizes = asyncio.run(body())
     sender.join(30)
     took = done - started.value
     floor = readings / flushed(folder, sizes)
-    return {
+    found = {
         "messages": messages,
         "readings": readings,
         "seconds": round(took, 3),
@@ -264,16 +247,43 @@ def _case(nats: embedded.Nats, port: int, folder: Path, samples: int, messages: 
         "flush_floor_readings_per_s": round(floor),
         "ratio_to_flush_floor": round(readings / took / floor, 4),
     }
+    if case.name in ("mqtt single", "mqtt interval"):
+        alone = asyncio.run(_broker_alone(nats, messages))
+        found |= {"broker_alone_messages_per_s": round(alone), "ratio_to_broker": round(messages / took / alone, 4)}
+    return found
+
+
+async def _broker_alone(nats: embedded.Nats, messages: int) -> float:
+    """Messages a second that the broker stores and acknowledges when nobody reads them."""
+    client = await connect(nats.url, "floor")
+    wanted = ConsumerConfig(durable_name="floor", filter_subject="$MQTT.msgs.d.floor.up")  # else it would keep nothing
+    await client.jetstream().add_consumer(streams.MQTT, wanted)
+    started = SPAWN.Value("d", 0.0)
+    sender = SPAWN.Process(
+        target=senders.publish, args=(nats.mqtt_url, 1, messages, 0, started, "d/floor/up"), daemon=True
+    )
+    sender.start()
+    await asyncio.to_thread(sender.join, 120)
+    done = time.time()
+    await client.jetstream().delete_consumer(streams.MQTT, "floor")
+    await client.close()
+    return messages / (done - started.value)
 
 
 def table(found: dict[str, Any]) -> str:
     """The figures for a person."""
-    lines = [f"{found['devices']} devices of each protocol; answered, on disk and judged"]
+    lines = [f"answered, on disk and judged by three rules a point; {found['lanes']} lane(s)"]
     for case in found["cases"]:
+        beside = (
+            f"{case['ratio_to_flush_floor']:.3f} x flush floor ({case['flush_floor_readings_per_s'] / 1e6:.1f} M/s)"
+        )
+        if "ratio_to_broker" in case:
+            beside = (
+                f"{case['ratio_to_broker']:.3f} x the broker alone ({case['broker_alone_messages_per_s']:,} messages/s)"
+            )
         lines.append(
-            f"{case['case']:<11} {case['readings_per_s']:>9,} readings/s {case['messages_per_s']:>7,} messages/s"
-            f" {case['readings_a_commit']:>6} a commit  {case['ratio_to_flush_floor']:.3f} x flush floor"
-            f" ({case['flush_floor_readings_per_s'] / 1e6:.1f} M/s)"
+            f"{case['case']:<13} {case['readings_per_s']:>9,} readings/s {case['messages_per_s']:>7,} messages/s"
+            f" {case['readings_a_commit']:>6} a commit  {beside}"
         )
     return "\n".join(lines)
 
@@ -283,8 +293,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="zhenan bench ingest", description="From devices to judged and durable.")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--seconds", type=float, default=6.0, help="about how long each case lasts")
+    parser.add_argument("--only", default="", choices=[case.name for case in CASES], help="one case")
+    parser.add_argument("--lanes", type=int, default=1, help="lanes of the readings log")
     options = parser.parse_args(argv)
-    found = measure(options.seconds)
+    found = measure(options.seconds, options.only, options.lanes)
     print(json.dumps(found) if options.json else table(found))
     return 0
 

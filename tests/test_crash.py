@@ -1,13 +1,14 @@
 """Twenty kills during a counted replay: nothing acknowledged is lost, nothing doubled, every alarm as it should be.
 
-Devices send over MQTT (QoS 1) and over GB/T 26875.3 until they are answered, while judge, gateway, historian, worker,
-NATS and PostgreSQL are killed at random moments. Then every reading is in history once or was refused and counted
-once, and the alarms are those that one undisturbed judge gives, each told once.
+Devices send over MQTT (QoS 1), over GB/T 26875.3 and over HTTP until they are answered, while judge, gateway,
+historian, worker, NATS and PostgreSQL are killed at random moments. Then every reading is in history once or was
+refused and counted once, and the alarms are those that one undisturbed judge gives, each told once.
 """
 
 from __future__ import annotations
 
 import asyncio
+import http.client
 import json
 import os
 import random
@@ -26,7 +27,7 @@ from tests.support.live import Running, copy_schema
 
 from zhenan.server import embedded
 from zhenan.telemetry.codecs import gb26875, mqtt_json
-from zhenan.telemetry.codecs.base import local_from_ms
+from zhenan.telemetry.codecs.base import Reading, local_from_ms
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway.intake import REFUSED
 from zhenan.telemetry.gateway.registry import Device, Registry, map_readings
@@ -45,13 +46,15 @@ STEP_MS = 10_000
 MESSAGES = 110  # a device
 PACE_S = 0.2
 DETECTORS = [f"GD{n}" for n in range(1, 5)]
+CLOUD = [f"HD{n}" for n in range(1, 3)]  # whose maker's cloud sends their readings over HTTP, many at a time
+BODIES, ROWS_A_BODY = 60, 30
 PANELS = [f"0000000003e{n}" for n in range(1, 4)]
 STRANGER, STRANGE_PANEL = "nobody", "0000000009ff"
 
 PREPARE = """
 import dataclasses, json, sys
 from datetime import UTC, datetime
-from zhenan.domains.monitoring import queries
+from zhenan.domains.monitoring import keys, queries
 from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.territory.models import Division
@@ -68,14 +71,16 @@ def device(model, key, at, **more):
     return register_device(subject=at, model=model, key=key, name=key, by=None, at=now, **more)
 
 caterer, site = subject("catering_gas.caterer", "C1"), subject("smart_fire.site", "S1")
-for key in DETECTORS:
+for key in (*DETECTORS, *CLOUD):
     device("catering_gas.gas_detector", key, caterer)
 for key in PANELS:
     panel = device("smart_fire.transmission_device", key, site)
     device("smart_fire.smoke_detector", key + "-1", site, parent=panel, channels=["sys1.40.17.status"])
     device("smart_fire.smart_electricity", key + "-2", site, parent=panel, channels=["sys1.17.5.a9", "sys1.18.5.a3"])
+_, token = keys.make_key(name="cloud", division=town, readings_per_s=100000, burst=100000, by=None, at=now)
 setup = queries.judge_setup()
 print("FACTS" + json.dumps({
+    "token": token,
     "points": [dataclasses.asdict(row) for row in queries.gateway_points()],
     "rules": [rule.model_dump(mode="json", by_alias=True, exclude_none=True) for rule in setup.rules],
 }))
@@ -88,6 +93,7 @@ class Sent:
     def __init__(self, facts: dict[str, Any]) -> None:
         self.registry = Registry(SimpleNamespace(**row) for row in facts["points"])
         self.rules = rules_from({"rules": facts["rules"]})
+        self.token = str(facts["token"])
         self.points = [str(row["point_id"]) for row in facts["points"]]
         self.rows: dict[str, list[tuple[int, int, float, int]]] = {}  # by device, in the order sent
         self.refused: Counter[str] = Counter()
@@ -141,6 +147,49 @@ def detector(nats: Any, sent: Sent, key: str, began_ms: int) -> None:
     client.disconnect()
 
 
+def cloud(port: int, sent: Sent, key: str, began_ms: int) -> None:
+    """A maker's cloud: many readings a body, sent with its key until it is answered; some rows are no good."""
+    rng = random.Random(key)
+    for n in range(BODIES):
+        rows = [
+            {
+                "d": key,
+                "m": "lel",
+                "t": began_ms + (n * ROWS_A_BODY + k) * 500,
+                "v": rng.choice((1.5, 2.0, 30.0, 61.5)),
+            }
+            for k in range(ROWS_A_BODY)
+        ]
+        said = [Reading(key, row["m"], row["t"], row["v"], 0) for row in rows]
+        sent.good("mqtt_json", key, said, int(time.time() * 1000))
+        sent.bad("unknown_device", 1)
+        sent.bad("malformed_body", 1)
+        body = json.dumps([*rows, {"d": STRANGER, "m": "lel", "v": 1}, {"d": key, "m": "lel", "v": None}])
+        post(port, sent.token, f"{key}-{n}", body.encode(), ROWS_A_BODY)
+        time.sleep(PACE_S)
+
+
+def post(port: int, token: str, once: str, body: bytes, taken: int) -> None:
+    """Send until the answer is yes, which must say the same however often it was sent."""
+    headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": once}
+    deadline = time.monotonic() + 60
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=3)
+        try:
+            connection.request("POST", "/ingest/json", body, headers)
+            answer = connection.getresponse()
+            found = json.loads(answer.read())
+        except (OSError, http.client.HTTPException, ValueError):
+            found = None
+        finally:
+            connection.close()
+        if found is not None and answer.status == 200:
+            assert (found["taken"], found["refused"]) == (taken, 2)
+            return
+        assert time.monotonic() < deadline, f"body {once} was never taken: {found}"
+        time.sleep(0.05)
+
+
 def stranger(nats: Any, sent: Sent, began_ms: int) -> None:
     """A device that nobody registered, and one that does not speak JSON."""
     client = mqtt_client(nats, STRANGER, clean=False)
@@ -189,7 +238,9 @@ async def panel(port: int, sent: Sent, key: str, began_ms: int, *, known: bool =
     terminal.close()
 
 
-def senders(nats: Any, port: int, sent: Sent, began_ms: int) -> tuple[list[threading.Thread], list[BaseException]]:
+def senders(
+    nats: Any, ports: dict[str, int], sent: Sent, began_ms: int
+) -> tuple[list[threading.Thread], list[BaseException]]:
     """All devices, each in a thread of its own; what went wrong in any of them."""
     faults: list[BaseException] = []
 
@@ -200,10 +251,12 @@ def senders(nats: Any, port: int, sent: Sent, began_ms: int) -> tuple[list[threa
             faults.append(err)
 
     async def panels() -> None:
+        port = ports["gb26875"]
         strange = panel(port, sent, STRANGE_PANEL, began_ms, known=False)
         await asyncio.gather(strange, *(panel(port, sent, key, began_ms) for key in PANELS))
 
     jobs: list[tuple[Any, ...]] = [(detector, nats, sent, key, began_ms) for key in DETECTORS]
+    jobs += [(cloud, ports["http"], sent, key, began_ms) for key in CLOUD]
     jobs += [(stranger, nats, sent, began_ms), (lambda: asyncio.run(panels()),)]
     threads = [threading.Thread(target=guarded, args=job, daemon=True) for job in jobs]
     for thread in threads:
@@ -264,20 +317,19 @@ def settled(running: Running, sent: Sent) -> None:
 
 @pytest.mark.timeout(240)
 def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
-    words = f"DETECTORS, PANELS = {DETECTORS!r}, {PANELS!r}\n"
+    words = f"DETECTORS, PANELS, CLOUD = {DETECTORS!r}, {PANELS!r}, {CLOUD!r}\n"
     printed = running.command("shell", "-c", words + PREPARE)
     sent = Sent(json.loads(printed.partition("FACTS")[2]))
-    port = embedded.free_port(0)
-    running.start(
-        "gateway", "--host", "127.0.0.1", "--gb26875-port", str(port), "--jt808-port", "0", "--hj212-port", "0"
-    )
+    ports = {"gb26875": embedded.free_port(0), "http": embedded.free_port(0), "jt808": 0, "hj212": 0}
+    given = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
+    running.start("gateway", "--host", "127.0.0.1", *given)
     running.start("judge")
     running.start("historian")
     running.start("worker")
     ready(running)
 
     began_ms = (int(time.time()) - MESSAGES * STEP_MS // 1000 - 60) * 1000
-    threads, faults = senders(running.nats, port, sent, began_ms)
+    threads, faults = senders(running.nats, ports, sent, began_ms)
     kills = kill_at_random(running, seed=20261123)
     for thread in threads:
         thread.join(90)

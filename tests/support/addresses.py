@@ -70,6 +70,7 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("/api/subjects/*", "pk", "subject"),
     ("/api/hazards/*", "pk", "hazard"),
     ("/api/monitoring/*", "alarm_id", "alarm"),
+    ("/api/monitoring/*", "key_id", "key"),
     ("/api/monitoring/*", "point_id", "point"),
     ("/api/backtests/*", "trial_id", "trial"),
     ("/api/inspections/*", "inspection_id", "inspection"),

@@ -25,7 +25,8 @@ from zhenan.domains.duty.services import sign_contract
 from zhenan.domains.hazards.models import Hazard
 from zhenan.domains.hazards.services import report_hazard
 from zhenan.domains.monitoring.devices import register_device
-from zhenan.domains.monitoring.models import Alarm, Device, Maintenance, Point, QuarantinedFrame
+from zhenan.domains.monitoring.keys import make_key
+from zhenan.domains.monitoring.models import Alarm, ApiKey, Device, Maintenance, Point, QuarantinedFrame
 from zhenan.domains.monitoring.recording import record_transitions
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.models import Evidence
@@ -145,6 +146,10 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     place.objects |= {
         "device": device, "point": point, "alarm": Alarm.objects.get(point=point), "maintenance": window,
     }  # fmt: skip
+    place.objects["key"] = make_key(
+        name=f"{place.mark} key", division=subject.division, organisation=subject.organisation, readings_per_s=10,
+        burst=100, by=None, at=at,
+    )[0]  # fmt: skip
     place.objects["frame"] = QuarantinedFrame.objects.create(
         sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
         received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
@@ -200,6 +205,6 @@ KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "trial": Trial,
     "frame": QuarantinedFrame,
-    "maintenance": Maintenance,
+    "maintenance": Maintenance, "key": ApiKey,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

@@ -15,7 +15,7 @@ PARTITIONS: Final = 64
 _HEAD: Final = struct.Struct("<4sBxxxII")  # magic, version, readings, CRC-32 of the arrays
 _MAGIC: Final = b"ZNRC"
 _VERSION: Final = 1
-_ROW_BYTES: Final = 21
+ROW_BYTES: Final = 21
 MAX_READINGS: Final = 4_000_000  # a count beyond this is damage, not data
 
 
@@ -104,8 +104,8 @@ class Columns:
                 f"columns should begin with {_MAGIC!r} version {_VERSION}; got {magic!r} version {version}"
             )
         body = memoryview(data)[_HEAD.size :]
-        if count > MAX_READINGS or len(body) != count * _ROW_BYTES:
-            raise ValueError(f"{count} readings should take {count * _ROW_BYTES} bytes; got {len(body)}")
+        if count > MAX_READINGS or len(body) != count * ROW_BYTES:
+            raise ValueError(f"{count} readings should take {count * ROW_BYTES} bytes; got {len(body)}")
         if zlib.crc32(body) != crc:
             raise ValueError("columns are damaged: the checksum does not fit")
         ts_at, value_at, quality_at = count * 4, count * 12, count * 20

@@ -15,11 +15,13 @@ from pydantic import Field
 
 from zhenan.domains.monitoring import series as series_of
 from zhenan.domains.monitoring import services
+from zhenan.domains.monitoring.key_api import router as key_router
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.errors import DomainError
 from zhenan.kernel.people.models import User
 
 router = Router()
+router.add_router("/keys", key_router)
 prefix = "/monitoring"
 
 

@@ -46,6 +46,7 @@ def register() -> None:
     slots.nav.register(
         slots.NavItem("maintenance", _("Maintenance"), "monitoring:maintenance", SECTION, "tool", "alarm.view", 13)
     )
+    slots.nav.register(slots.NavItem("keys", _("API keys"), "monitoring:keys", SECTION, "key", "key.edit", 15))
     slots.panels.register(
         slots.Panel("alarms", _("Alarms"), "subject", "monitoring/_panel_alarms.html", alarms_panel, "alarm.view", 20)
     )
@@ -88,6 +89,8 @@ def _kinds() -> None:
         ("maintenance.opened", _("Maintenance of {scope} until {until}: {reason}"), "tool"),
         ("maintenance.ended", _("Maintenance of {scope} ended at {until}"), "tool"),
         ("device.command", _("Device told: {command}"), "device-remote"),
+        ("key.made", _("API key made: {name} ({prefix}…)"), "key"),
+        ("key.revoked", _("API key revoked: {name} ({prefix}…)"), "key-off"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)
 

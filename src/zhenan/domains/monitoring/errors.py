@@ -45,6 +45,16 @@ class DeviceTaken(DomainError):
     message = _("A device with the identity {key} ({protocol}) exists already: {name}.")
 
 
+class KeyRunOut(DomainError):
+    code = "key.run_out"
+    message = _("A key must be good for some time: “{until}” is not in the future.")
+
+
+class WrongLimit(DomainError):
+    code = "key.wrong_limit"
+    message = _("A key may send between 1 and {most} readings a second, and at least as many at once.")
+
+
 class WrongModel(DomainError):
     code = "device.wrong_model"
     message = _("The model {model} speaks {protocol}; this device speaks {came}.")

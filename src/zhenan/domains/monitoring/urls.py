@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from zhenan.domains.monitoring import lists, maintenance_views, series_views, views
+from zhenan.domains.monitoring import key_pages, lists, maintenance_views, series_views, views
 
 app_name = "monitoring"
 prefix = "monitoring/"
@@ -24,6 +24,8 @@ urlpatterns = [
     path("maintenance/new/", maintenance_views.silence, name="silence"),
     path("maintenance/<int:pk>/", maintenance_views.window, name="window"),
     path("maintenance/<int:pk>/end/", maintenance_views.end, name="end_maintenance"),
+    path("keys/", key_pages.KeyList.as_view(), name="keys"),
+    path("keys/new/", key_pages.new_key, name="new_key"),
     path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
     path("quarantine/<int:pk>/", views.frame, name="frame"),
     path("quarantine/unknown/", views.unknown, name="unknown"),

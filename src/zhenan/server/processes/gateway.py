@@ -13,6 +13,7 @@ import hashlib
 import os
 import re
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
@@ -21,14 +22,17 @@ import paho.mqtt.client as paho
 import structlog
 from django.conf import settings
 
-from zhenan.domains.monitoring import queries
+from zhenan.domains.monitoring import keys, queries
 from zhenan.server import config, embedded
 from zhenan.server.processes import Process, addresses, announced, listen, run
 from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, shared
 from zhenan.telemetry.gateway.core import Config, Gateway
+from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.intake import KEY_S, Intake
+from zhenan.telemetry.gateway.keys import Key
 from zhenan.telemetry.gateway.mqtt import MqttListener
 from zhenan.telemetry.gateway.tcp import Limits
+from zhenan.telemetry.gateway.tls import TlsFault, server_context
 from zhenan.telemetry.lease import Lease
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import KEYS, read_keys
@@ -37,7 +41,8 @@ from zhenan.telemetry.log.follower import Follower
 
 log = structlog.get_logger("zhenan.gateway")
 MQTT_SOURCE = "mqtt"  # who writes to the log what came by MQTT, whichever gateway it is
-PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212}
+PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080}
+USED_S = 30.0
 
 
 def main(argv: list[str]) -> int:
@@ -83,7 +88,25 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         limits=Limits(frames_per_s=rate, burst=burst),
         messages_per_s=rate,
         burst=burst,
+        http_limits=HttpLimits(body=config.number("ZHENAN_HTTP_BODY_MB", default=4) * 1024 * 1024),
+        tls=tls_of(),
     )
+
+
+def tls_of() -> dict[str, ssl.SSLContext]:
+    """The protocols that speak TLS, by the settings. Raises BadSetting when the files cannot be used."""
+    cert, key = os.environ.get("ZHENAN_TLS_CERT", ""), os.environ.get("ZHENAN_TLS_KEY", "")
+    if not cert and not key:
+        return {}
+    wanted = config.names("ZHENAN_TLS_PROTOCOLS", "http")
+    for name in wanted:
+        if name not in PORTS:
+            raise config.BadSetting("ZHENAN_TLS_PROTOCOLS", f"came {name!r}", f"want some of {', '.join(PORTS)}")
+    try:
+        context = server_context(cert, key, os.environ.get("ZHENAN_TLS_CLIENT_CA", ""))
+    except TlsFault as err:
+        raise config.BadSetting("ZHENAN_TLS_CERT", str(err), "name a certificate and its key in PEM files") from err
+    return dict.fromkeys(wanted, context)
 
 
 async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
@@ -93,27 +116,37 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
         await asyncio.to_thread(wake_mqtt, engines.mqtt_url)
 
     async def stamp() -> str:
-        return await process.once(queries.devices_stamp)
+        return await process.once(_stamp)
 
     async def load() -> tuple[str, list[queries.PointRow]]:
-        seen = await process.database(queries.devices_stamp)
+        seen = await process.database(_stamp)
         return seen, await process.database(lambda: list(queries.gateway_points()))
 
-    gateway = Gateway(client, load, stamp, settings_of(host, ports))
+    async def load_keys() -> list[Key]:
+        return await process.database(keys.gateway_keys)
+
+    async def note_use() -> None:
+        while True:
+            await asyncio.sleep(USED_S)
+            if used := gateway.keys.take_used():
+                await process.database(keys.record_use, used)
+
+    gateway = Gateway(client, load, stamp, settings_of(host, ports), load_keys)
     together = Together(gateway, engines.nats_url) if shared() else None
 
     def figures() -> Mapping[str, float]:
         known = gateway.counters.counts.items()
         counts = {f"{name}:{label}" if label else name: float(n) for (name, label), n in known}
         totals = {f"refused_total:{reason}": float(n) for reason, n in gateway.intake.totals.items()}
-        now = {"open_connections": float(sum(len(listener.open) for listener in gateway.listeners.values()))}
+        now = {"open_connections": float(sum(len(listener.open) for listener in gateway.listeners.values())),
+               "http_connections": float(len(gateway.http.server.open)), "keys": len(gateway.keys)}  # fmt: skip
         mqtt = together.mqtt if together else gateway.mqtt
         waiting = mqtt.queue.waiting if mqtt else 0
         return {**counts, **totals, **now, "mqtt_waiting": waiting, "devices": len(gateway.registry)}
 
     try:
         await process.until_stopped(
-            _serve(gateway, together), process.report(figures), listen("zhenan_devices", gateway.changed)
+            _serve(gateway, together), process.report(figures), listen("zhenan_devices", gateway.changed), note_use()
         )
         if together is not None:
             await together.sharing.finish()
@@ -123,10 +156,13 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
     return 0
 
 
+def _stamp() -> str:
+    return f"{queries.devices_stamp()}|{keys.keys_stamp()}"
+
+
 async def _serve(gateway: Gateway, together: Together | None) -> None:
     await gateway.start()
-    ports = {protocol: listener.port for protocol, listener in gateway.listeners.items()}
-    with announced("gateway", {"ports": ports}):
+    with announced("gateway", {"ports": gateway.ports()}):
         await (beside(gateway.wait(), together.run()) if together else gateway.wait())
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -12,7 +14,10 @@ from nats.aio.client import Client
 
 from zhenan.telemetry.codecs.jt808 import Reassembler
 from zhenan.telemetry.gateway.counters import Counters
+from zhenan.telemetry.gateway.http import HttpIngest
+from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.intake import Intake
+from zhenan.telemetry.gateway.keys import Key, Keys
 from zhenan.telemetry.gateway.mqtt import MqttListener
 from zhenan.telemetry.gateway.registry import PointLike, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Jt808, Session
@@ -22,11 +27,16 @@ from zhenan.telemetry.log.tasks import end
 log = structlog.get_logger("zhenan.gateway")
 Load = Callable[[], Awaitable[tuple[str, Sequence[PointLike]]]]
 Stamp = Callable[[], Awaitable[str]]
+LoadKeys = Callable[[], Awaitable[Sequence[Key]]]
+HTTP = "http"
 
 
 @dataclass(frozen=True)
 class Config:
-    """How to run. `ports`: protocol → TCP port, 0 for any free one; a protocol left out is not served."""
+    """How to run. `ports`: protocol → TCP port, 0 for any free one; a protocol left out is not served.
+
+    `tls`: protocols whose listener speaks TLS, and with what.
+    """
 
     host: str = "0.0.0.0"  # devices come from outside  # noqa: S104
     ports: dict[str, int] = field(default_factory=lambda: {"gb26875": 5875, "jt808": 6808, "hj212": 6212})
@@ -38,6 +48,9 @@ class Config:
     messages_per_s: float = 200
     burst: float = 1000
     refresh_s: float = 5.0
+    keys_refresh_s: float = 60.0  # what a key may report for moves with its devices' places, which have no stamp
+    http_limits: HttpLimits = field(default_factory=HttpLimits)
+    tls: dict[str, ssl.SSLContext] = field(default_factory=dict)
 
 
 class Gateway:
@@ -46,9 +59,12 @@ class Gateway:
     Args:
         load: the register as it is now, with its stamp.
         stamp: the stamp alone; asked every `refresh_s` and whenever `changed` is set.
+        load_keys: the API keys that are good now; asked with the register, and every `keys_refresh_s`.
     """
 
-    def __init__(self, client: Client, load: Load, stamp: Stamp, config: Config | None = None) -> None:
+    def __init__(
+        self, client: Client, load: Load, stamp: Stamp, config: Config | None = None, load_keys: LoadKeys | None = None
+    ) -> None:
         self.client, self._load, self._stamp, self.config = client, load, stamp, config or Config()
         self.counters = Counters()
         self.registry = Registry()
@@ -58,6 +74,8 @@ class Gateway:
         self.mqtt = MqttListener(
             client, self.registry, self.intake, self.counters, messages_per_s=config.messages_per_s, burst=config.burst
         )
+        self.keys, self._load_keys, self._keys_at = Keys(), load_keys, 0.0
+        self.http = HttpIngest(self.registry, self.keys, self.intake, self.counters, config.http_limits)
         self.listeners: dict[str, Listener] = {}
         self._known = ""
         self._tasks: list[asyncio.Task[None]] = []
@@ -70,8 +88,12 @@ class Gateway:
         if self.config.mqtt:
             self._tasks.append(asyncio.create_task(self._run_mqtt(), name="mqtt"))
         for protocol, port in self.config.ports.items():
+            tls = self.config.tls.get(protocol)
+            if protocol == HTTP:
+                await self.http.start(self.config.host, port, tls)
+                continue
             listener = Listener(protocol, self._sessions(protocol), self.intake, self.counters, self.config.limits)
-            await listener.start(self.config.host, port)
+            await listener.start(self.config.host, port, tls)
             self.listeners[protocol] = listener
         self._tasks.append(asyncio.create_task(self._keep_fresh(), name="registry"))
 
@@ -84,7 +106,7 @@ class Gateway:
         if protocol == "jt808":
             reassembler = Reassembler()
             return lambda: Jt808(registry, self.config.secret, reassembler)
-        raise ValueError(f"no such protocol {protocol!r}; known: gb26875, hj212, jt808")
+        raise ValueError(f"no such protocol {protocol!r}; known: gb26875, hj212, http, jt808")
 
     async def _run_mqtt(self) -> None:
         await self.mqtt.open()
@@ -98,6 +120,7 @@ class Gateway:
 
     async def stop(self) -> None:
         """Stop listening, commit what was taken, end."""
+        await self.http.stop()
         for listener in self.listeners.values():
             await listener.stop()
         await end(self._tasks)
@@ -105,8 +128,19 @@ class Gateway:
     async def _reload(self) -> None:
         self._known, rows = await self._load()
         self.registry.load(rows)
+        await self._reload_keys()
         self.counters.add("registry_loads")
         log.info("gateway.register_loaded", devices=len(self.registry), points=self.registry.points)
+
+    async def _reload_keys(self) -> None:
+        if self._load_keys is not None:
+            self._keys_at = time.monotonic()
+            self.keys.load(await self._load_keys())
+
+    def ports(self) -> dict[str, int]:
+        """protocol → the port it is served on."""
+        found = {protocol: listener.port for protocol, listener in self.listeners.items()}
+        return found | ({HTTP: self.http.server.port} if self.http.server.port else {})
 
     async def _keep_fresh(self) -> None:
         while True:
@@ -116,6 +150,8 @@ class Gateway:
             try:
                 if await self._stamp() != self._known:
                     await self._reload()
+                elif time.monotonic() - self._keys_at > self.config.keys_refresh_s:
+                    await self._reload_keys()
             except Exception as err:  # the register is out of reach for now: go on with the one we have
                 log.warning("gateway.register_unreadable", error=str(err))
                 await asyncio.sleep(1.0)

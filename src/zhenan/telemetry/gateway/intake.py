@@ -11,15 +11,16 @@ import asyncio
 import json
 import time
 from collections import OrderedDict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import structlog
 from nats.aio.client import Client
+from numpy.typing import NDArray
 
-from zhenan.telemetry.columns import PARTITIONS, Columns
+from zhenan.telemetry.columns import PARTITIONS, ROW_BYTES, Columns
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.quarantine import Keeper, Refusal
@@ -32,6 +33,7 @@ from zhenan.telemetry.log.retry import retried
 REFUSED: Final = "Zn-Refused"
 EPOCH: Final = "Zn-Source-Epoch"
 MAX_READINGS: Final = 100_000  # in one commit
+HEADER_BYTES: Final = 80_000
 MAX_REFUSED_BYTES: Final = 2 * 1024 * 1024
 MAX_WAITING: Final = 400_000  # readings that may wait for the log before senders are held back
 KEY_S: Final = 120.0  # how long a message is known by its key; devices send again within half a minute
@@ -45,7 +47,10 @@ class Batch:
     """What will be one commit. `done` resolves when all of it is on disk."""
 
     done: asyncio.Future[None]
-    rows: Rows = field(default_factory=Rows)
+    most: int = 0
+    parts: list[Columns] = field(default_factory=list)
+    tail: Rows = field(default_factory=Rows)  # of small messages, behind the parts
+    readings: int = 0
     keys: list[bytes] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
@@ -54,14 +59,38 @@ class Batch:
 
     def full(self) -> bool:
         return (
-            len(self.rows) >= MAX_READINGS
+            self.readings >= self.most
             or len(self.keys) >= MAX_KEYS
             or self.refused_bytes >= MAX_REFUSED_BYTES
             or len(self.refusals) >= quarantine.MAX_ROWS - 600
         )
 
     def empty(self) -> bool:
-        return not (self.rows.ts or self.keys or self.refusals or self.refused or self.source_seq)
+        return not (self.readings or self.keys or self.refusals or self.refused or self.source_seq)
+
+    def add(self, rows: Rows | Columns) -> None:
+        """Readings behind those that are here."""
+        self.readings += len(rows)
+        if isinstance(rows, Rows):
+            self.tail.extend(rows)
+            return
+        self._close_tail()
+        self.parts.append(rows)
+
+    def columns(self) -> Columns:
+        """All readings, in the order in which they came."""
+        self._close_tail()
+        return Columns.concat(self.parts)
+
+    def _close_tail(self) -> None:
+        if len(self.tail):
+            self.parts.append(self.tail.columns())
+            self.tail = Rows()
+
+
+def most_readings(max_payload: int) -> int:
+    """How many readings one commit may hold: a message of the broker takes so many bytes, headers included."""
+    return max(1, min(MAX_READINGS, (max_payload - HEADER_BYTES) // ROW_BYTES))
 
 
 @dataclass
@@ -78,7 +107,7 @@ class Intake:
 
     def __init__(
         self, client: Client, registry: Registry, counters: Counters, *, source: str = "gateway", lanes: int = 1,
-        linger_s: float = 0.01,
+        linger_s: float = 0.002,
     ) -> None:  # fmt: skip
         if lanes < 1 or PARTITIONS % lanes:
             raise ValueError(f"lanes must divide {PARTITIONS}; got {lanes}")
@@ -86,9 +115,11 @@ class Intake:
         self.lanes, self.linger_s, self.source = lanes, linger_s, source
         self.chains = [Chain(client, streams.READINGS, streams.readings_subject(n, source)) for n in range(lanes)]
         self.quarantine = Chain(client, streams.QUARANTINE, streams.quarantine_subject(source))
+        self.most = MAX_READINGS
         self.totals: dict[str, int] = {}
         self.epoch = ""
         self.resumed = Resumed("", [0] * lanes, frozenset())
+        self.torn: set[bytes] = set()  # messages of which a commit torn by a kill holds some lanes
         self._keeper = Keeper()
         self._known: OrderedDict[bytes, tuple[float, int, asyncio.Future[None] | None]] = OrderedDict()
         self._ready: deque[Batch] = deque()
@@ -102,6 +133,7 @@ class Intake:
     async def open(self) -> None:
         """Make the streams and take up where the log stands."""
         await retried(lambda: streams.ensure(self.client.jetstream()), "streams")
+        self.most = most_readings(self.client.max_payload)
         heads = [await chain.open() for chain in self.chains]
         kept = await self.quarantine.open()
         self.totals = json.loads(heads[0].headers.get(REFUSED, "{}"))
@@ -130,6 +162,7 @@ class Intake:
                 for key in read_keys(message.headers.get(KEYS, "")):
                     self._remember(key, ALL_LANES if lane == 0 else self._mask(key) | 1 << lane, None)
         await reader.close()
+        self.torn = {key for key, (_, lanes, _) in self._known.items() if lanes != ALL_LANES}
 
     def _mask(self, key: bytes) -> int:
         known = self._known.get(key)
@@ -169,56 +202,62 @@ class Intake:
 
     def take(
         self,
-        rows: Rows | None = None,
+        rows: Rows | Columns | None = None,
         *,
         key: bytes | None = None,
+        keys: Sequence[bytes] = (),
         refusals: Iterable[Refusal] = (),
         source_seq: int = 0,
     ) -> asyncio.Future[None]:
-        """Readings and refusals of one message; the future resolves when they are on disk."""
-        batch = self._batch()
-        if rows is not None and rows.ts:
-            mask = self._mask(key) if key is not None else 0
+        """Readings and refusals of one message; the future resolves when they are on disk. `keys`: of several messages
+        whose readings come together, none of them `torn`.
+
+        One message is one commit, never two. Raises ValueError when it has more readings than a commit holds (`most`).
+        """
+        size = 0 if rows is None else len(rows)
+        if size > self.most:
+            raise ValueError(f"a message may have {self.most} readings; got {size}")
+        batch = self._batch(size)
+        known = keys if key is None else (key, *keys)
+        if rows is not None and size:
+            mask = 0 if key is None else self._mask(key)
             self._add_rows(batch, rows if not mask else self._without(rows, mask), source_seq)
         for refusal in refusals:
             self._refuse(batch, refusal)
-        if key is not None:
-            batch.keys.append(key)
-            self._remember(key, ALL_LANES, batch.done)
+        for one in known:
+            batch.keys.append(one)
+            self._remember(one, ALL_LANES, batch.done)
         batch.source_seq = max(batch.source_seq, source_seq)
         self._wake.set()
         return batch.done
 
-    def _batch(self) -> Batch:
-        if self._open is not None and self._open.full():
+    def _batch(self, size: int) -> Batch:
+        if self._open is not None and (self._open.full() or self._open.readings + size > self.most):
             self._ready.append(self._open)
             self._open = None
         if self._open is None:
-            self._open = Batch(asyncio.get_running_loop().create_future())
+            self._open = Batch(asyncio.get_running_loop().create_future(), self.most)
         return self._open
 
-    def _add_rows(self, batch: Batch, rows: Rows, source_seq: int) -> None:
+    def _add_rows(self, batch: Batch, rows: Rows | Columns, source_seq: int) -> None:
         if source_seq and source_seq <= max(self.resumed.sequences[1:], default=0):
             lanes = sum(1 << n for n, seq in enumerate(self.resumed.sequences) if seq >= source_seq)
             rows = self._without(rows, lanes) if lanes else rows
-        batch.rows.point += rows.point
-        batch.rows.ts += rows.ts
-        batch.rows.value += rows.value
-        batch.rows.quality += rows.quality
+        batch.add(rows)
         self._waiting += len(rows)
         if self._waiting > MAX_WAITING:
             self._room.clear()
 
-    def _without(self, rows: Rows, lanes: int) -> Rows:
+    def _without(self, rows: Rows | Columns, lanes: int) -> Columns:
         """The rows of other lanes than these (a mask): those are in the log already, from a commit that was torn."""
-        kept = Rows()
-        for point, ts, value, quality in zip(rows.point, rows.ts, rows.value, rows.quality, strict=True):
-            if not lanes >> (int(self.registry.partition[point]) * self.lanes // PARTITIONS) & 1:
-                kept.point.append(point)
-                kept.ts.append(ts)
-                kept.value.append(value)
-                kept.quality.append(quality)
-        return kept
+        columns = rows.columns() if isinstance(rows, Rows) else rows
+        return columns.take(np.int64(lanes) >> self._lanes(columns) & 1 == 0)
+
+    def _lanes(self, columns: Columns) -> NDArray[np.int64]:
+        """The lane of each reading."""
+        partition = self.registry.partition
+        known = np.minimum(columns.point, partition.size - 1)  # a point may have left the register since it was taken
+        return partition[known].astype(np.int64) * self.lanes // PARTITIONS
 
     def _refuse(self, batch: Batch, refusal: Refusal) -> None:
         batch.refused[refusal.reason] = batch.refused.get(refusal.reason, 0) + refusal.count
@@ -260,8 +299,7 @@ class Intake:
 
     async def _commit(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        rows = batch.rows
-        columns = Columns.of(rows.point, rows.ts, rows.value, rows.quality)
+        columns = batch.columns()
         headers = {RECEIVED: str(now_ms)}
         if batch.keys:
             headers[KEYS] = write_keys(batch.keys)
@@ -272,8 +310,7 @@ class Intake:
             headers |= {SOURCE_SEQ: known[SOURCE_SEQ], EPOCH: known.get(EPOCH, "")}
         if batch.refusals:
             await self.quarantine.commit(quarantine.pack(batch.refusals), {RECEIVED: str(now_ms)})
-        lanes = self.registry.partition[columns.point].astype(np.int64) * self.lanes // PARTITIONS
-        parts = dict(columns.split(lanes))
+        parts = {0: columns} if self.lanes == 1 else dict(columns.split(self._lanes(columns)))
         first = parts.pop(0, None) or Columns.empty()
         await asyncio.gather(*(self.chains[lane].commit(part.pack(), headers) for lane, part in parts.items()))
         totals = {

@@ -30,6 +30,16 @@ class Bucket:
         self.left -= 1
         return 0.0 if self.left >= 0 else -self.left / self.per_ms
 
+    def spend(self, tokens: float, now_ms: int) -> None:
+        """Take so many, whether they are there or not."""
+        self._fill(now_ms)
+        self.left -= tokens
+
+    def missing_ms(self, now_ms: int) -> float:
+        """How long until nothing is owed; 0 when something is left."""
+        self._fill(now_ms)
+        return 0.0 if self.left > 0 else (1 - self.left) / self.per_ms
+
     def _fill(self, now_ms: int) -> None:
         if now_ms > self.at_ms:
             self.left = min(self.burst, self.left + (now_ms - self.at_ms) * self.per_ms)

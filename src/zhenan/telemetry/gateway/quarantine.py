@@ -20,6 +20,7 @@ FUTURE: Final = "future"
 FLOOD: Final = "flood"
 UNMAPPED: Final = "unmapped"
 IDENTITY: Final = "identity"
+FORBIDDEN: Final = "forbidden"
 
 
 class Refusal(msgspec.Struct, kw_only=True, omit_defaults=True):

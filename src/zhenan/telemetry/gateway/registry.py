@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import BAD, Reading
 from zhenan.telemetry.codecs.jt808 import phone_keys
-from zhenan.telemetry.columns import PARTITIONS
+from zhenan.telemetry.columns import PARTITIONS, Columns
 
 FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is refused
 
@@ -65,18 +66,39 @@ class Device:
 
 
 class Rows:
-    """Readings gathered before they become columns."""
+    """Readings of small messages gathered before they become columns: machine numbers, no object a reading."""
 
     __slots__ = ("point", "quality", "ts", "value")
 
     def __init__(self) -> None:
-        self.point: list[int] = []
-        self.ts: list[int] = []
-        self.value: list[float] = []
-        self.quality: list[int] = []
+        self.point = array("i")
+        self.ts = array("q")
+        self.value = array("d")
+        self.quality = array("B")
 
     def __len__(self) -> int:
         return len(self.ts)
+
+    def add(self, point: int, ts: int, value: float, quality: int) -> None:
+        """One reading more."""
+        self.point.append(point)
+        self.ts.append(ts)
+        self.value.append(value)
+        self.quality.append(quality)
+
+    def extend(self, other: Rows) -> None:
+        """The other's readings behind these."""
+        self.point += other.point
+        self.ts += other.ts
+        self.value += other.value
+        self.quality += other.quality
+
+    def columns(self) -> Columns:
+        """As columns, without copying: from then on nothing may be added."""
+        return Columns(
+            np.frombuffer(self.point, np.int32), np.frombuffer(self.ts, np.int64),
+            np.frombuffer(self.value, np.float64), np.frombuffer(self.quality, np.uint8),
+        )  # fmt: skip
 
 
 class Mapped(NamedTuple):
@@ -93,13 +115,16 @@ class Registry:
     def __init__(self, rows: Iterable[PointLike] = ()) -> None:
         self._devices: dict[tuple[str, str], Device] = {}
         self.partition: NDArray[np.uint8] = np.zeros(1, np.uint8)  # of each point id
+        self.owner: NDArray[np.int64] = np.full(1, -1, np.int64)  # of each point id: its device's id, -1 for no point
         self.points = 0
+        self.version = 0  # how often a register was taken
         self.load(rows)
 
     def load(self, rows: Iterable[PointLike]) -> None:
         """Take a new register."""
         devices: dict[tuple[str, str], Device] = {}
         partition: dict[int, int] = {}
+        owners: dict[int, int] = {}
         for row in rows:
             key = (row.protocol, _plain(row.protocol, row.device_key))
             device = devices.get(key)
@@ -112,12 +137,20 @@ class Registry:
             if row.states:
                 device.words[row.channel] = row.states
             partition[row.point_id] = row.device_id % PARTITIONS
+            owners[row.point_id] = row.device_id
         table = np.zeros(max(partition, default=0) + 1, np.uint8)
         table[list(partition)] = list(partition.values())
-        self._devices, self.partition, self.points = devices, table, len(partition)
+        owner = np.full(table.size, -1, np.int64)
+        owner[list(owners)] = list(owners.values())
+        self._devices, self.partition, self.owner, self.points = devices, table, owner, len(partition)
+        self.version += 1
 
     def __len__(self) -> int:
         return len(self._devices)
+
+    def of(self, protocol: str) -> Iterator[Device]:
+        """The devices of one protocol, always in the same order until the next register."""
+        return (device for (known, _), device in self._devices.items() if known == protocol)
 
     def find(self, protocol: str, key: str) -> Device | None:
         """The device with this identity, or None."""
@@ -148,10 +181,7 @@ def map_readings(device: Device, readings: Iterable[Reading], now_ms: int) -> Ma
             continue
         for point in points:
             value, quality = _value(point, reading)
-            rows.point.append(point.id)
-            rows.ts.append(reading.ts_ms)
-            rows.value.append(value)
-            rows.quality.append(quality)
+            rows.add(point.id, reading.ts_ms, value, quality)
     return Mapped(rows, future, unmapped)
 
 

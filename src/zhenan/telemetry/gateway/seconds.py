@@ -7,36 +7,46 @@ before this is asked, so a repeated frame is not spread.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Final
 
-import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
-from zhenan.telemetry.codecs.base import Reading
+from zhenan.telemetry.codecs.compiled import compiled
 
-SECOND_MS = 1000
+SECOND_MS: Final = 1000
+_NEVER: Final = -(2**62)
 
 
 class Seconds:
-    """The last time of each channel. Not for more than one thread."""
+    """The last time of each point. Not for more than one thread."""
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], int] = {}
+        self._last: NDArray[np.int64] = np.full(1024, _NEVER, np.int64)
 
-    def spread(self, readings: Sequence[Reading]) -> list[Reading]:
-        """The readings in their order, each later by milliseconds than what came before it in the same second.
+    def spread(self, point: NDArray[np.int32], ts: NDArray[np.int64]) -> None:
+        """Readings in their order: each made later, in place, by milliseconds than what came before it in its second.
 
-        >>> s = Seconds()
-        >>> [r.ts_ms for v in (0, 1, 1) for r in s.spread([Reading("d", "c", 5000, v, 0)])]
+        >>> s, ts = Seconds(), np.array([5000, 5000, 5000])
+        >>> s.spread(np.array([7, 7, 7], np.int32), ts)
+        >>> ts.tolist()
         [5000, 5001, 5002]
         """
-        return [self._one(reading) for reading in readings]
+        if not point.size:
+            return
+        most = int(point.max())
+        if most >= self._last.size:
+            grown = np.full(max(most + 1, 2 * self._last.size), _NEVER, np.int64)
+            grown[: self._last.size] = self._last
+            self._last = grown
+        _spread(point, ts, self._last)
 
-    def _one(self, reading: Reading) -> Reading:
-        channel = (reading.device, reading.channel)
-        last = self._last.get(channel)
-        ts = reading.ts_ms
-        if last is not None and ts <= last < ts // SECOND_MS * SECOND_MS + SECOND_MS - 1:
-            reading = msgspec.structs.replace(reading, ts_ms=last + 1)
-        if last is None or reading.ts_ms > last:
-            self._last[channel] = reading.ts_ms
-        return reading
+
+@compiled
+def _spread(point, ts, last):  # type: ignore[no-untyped-def]
+    for n in range(point.size):
+        before = last[point[n]]
+        if ts[n] <= before < ts[n] // SECOND_MS * SECOND_MS + SECOND_MS - 1:
+            ts[n] = before + 1
+        if ts[n] > before:
+            last[point[n]] = ts[n]

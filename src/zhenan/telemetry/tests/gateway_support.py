@@ -33,11 +33,11 @@ class Started:
     client: object
 
     def port(self, protocol):
-        return self.gateway.listeners[protocol].port
+        return self.gateway.ports()[protocol]
 
 
 @contextlib.asynccontextmanager
-async def gateway(nats, rows, **config):
+async def gateway(nats, rows, load_keys=None, **config):
     """A running gateway; `rows` may be changed, `gateway.changed.set()` tells it."""
     client = await connect(nats.url, "gateway")
 
@@ -48,7 +48,7 @@ async def gateway(nats, rows, **config):
         return await stamp(), list(rows)
 
     settings = {"host": "127.0.0.1", "ports": {"gb26875": 0, "jt808": 0, "hj212": 0}, "secret": b"test", **config}
-    running = Gateway(client, load, stamp, Config(**settings))
+    running = Gateway(client, load, stamp, Config(**settings), load_keys)
     await running.start()
     try:
         yield Started(running, rows, client)

@@ -5,11 +5,15 @@ import json
 import threading
 import time
 
+import hypothesis.strategies as st
 import pytest
+from hypothesis import given, settings
 
+from zhenan.telemetry.codecs import mqtt_json
 from zhenan.telemetry.codecs.base import NO_DEVICE_TIME
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import mqtt, quarantine
+from zhenan.telemetry.gateway.registry import Registry, map_readings
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.tests.gateway_support import gateway, log_of, mqtt_client, point, readings_of
 
@@ -54,6 +58,38 @@ async def arrived(nats, count):
 
 async def refused(nats):
     return [row for m in await log_of(nats, stream=streams.QUARANTINE) for row in quarantine.unpack(m.data).rows]
+
+
+values = st.one_of(st.integers(-(2**70), 2**70), st.floats(), st.sampled_from(["open", True, None, [1], 5, 60, 1e308]))
+samples = st.one_of(
+    st.fixed_dictionaries(
+        {"ts": st.sampled_from([NOW, NOW + 300_000, NOW + 300_001, 0, 10**11 - 1, 10**11, NOW // 1000, 1.5, "x", None]),
+         "values": st.dictionaries(st.sampled_from(["gas", "co", "bit", "other"]), values, max_size=3)}),
+    st.just([]), st.just({"gas": 1}), st.just({"ts": NOW, "values": 3}), st.just({"ts": NOW, "values": {}, "x": 1}),
+)  # fmt: skip
+
+
+@settings(max_examples=300, deadline=None)
+@given(samples)
+def test_a_plain_sample_says_what_the_decoder_and_the_register_say(document):
+    data = json.dumps(document).encode()
+    rows = [*ROWS[:1], point("mqtt_json", "cat-1", 1, "co", 5), point("mqtt_json", "cat-1", 1, "bit", 6, bit=0)]
+    device = Registry(rows).find("mqtt_json", "cat-1")
+    quick = mqtt.plain_sample(device, data, NOW)
+    if quick is None:
+        return
+    payload = mqtt_json.decode(data, NOW, device="cat-1")
+    mapped = map_readings(device, payload.readings, NOW)
+    assert not payload.errors
+    assert not mapped.unmapped
+    assert not mapped.future
+    names = ("point", "ts", "value", "quality")
+    assert [list(getattr(quick, n)) for n in names] == [list(getattr(mapped.rows, n)) for n in names]
+
+
+def test_an_ordinary_sample_is_a_plain_one():
+    device = Registry(ROWS).find("mqtt_json", "cat-1")
+    assert len(mqtt.plain_sample(device, json.dumps(sample(NOW, gas=3)).encode(), NOW)) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Frames over TCP: what is stored, what is kept, what is answered."""
 
 import asyncio
+import resource
 import time
 
 import pytest
@@ -182,6 +183,61 @@ def test_a_flood_is_slowed_and_does_not_drive_out_what_others_left(tmp_nats):
         kept = await refused(tmp_nats)
         assert len(kept) < 30
         assert {r.device_key for r in kept} == {KEY, "000000000002"}
+
+    run(story())
+
+
+def test_thousands_of_silent_connections_keep_nobody_out(tmp_nats):
+    """Silent, half a frame, and nothing but garbage: each has its end; who speaks is heard at once."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(10_000, (hard - 1000) // 2)  # both ends are here
+    frame = gb26875.send(KEY, CENTRE, 5, 3, [temperature(25.3, NOW)], NOW)
+
+    async def story():
+        limits = Limits(idle_s=120, partial_s=120, connections=count)
+        async with gateway(tmp_nats, ROWS, limits=limits, mqtt=False) as up:
+            port, silent = up.port("gb26875"), []
+            for begin in range(0, count - 1, 500):
+                more = (asyncio.open_connection("127.0.0.1", port) for _ in range(begin, min(begin + 500, count - 1)))
+                silent += await asyncio.gather(*more)
+            for _, writer in silent[::10]:
+                writer.write(frame[:20])
+            began = time.monotonic()
+            assert len(await exchange(port, frame, wait_s=5)) == 30
+            assert time.monotonic() - began < 8
+            open_now = up.gateway.listeners["gb26875"].open
+            while len(open_now) > count - 1:  # the one that was heard has gone
+                await asyncio.sleep(0.05)
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            while len(open_now) < count:
+                await asyncio.sleep(0.05)
+            assert await exchange(port, frame, wait_s=5) == b""  # one too many: refused, and counted
+            assert up.gateway.counters.get("connections_refused") == 1
+            for _, one in [*silent, (reader, writer)]:
+                one.transport.abort()
+            while open_now:
+                await asyncio.sleep(0.05)
+        assert len(await readings_of(tmp_nats)) == 1
+
+    try:
+        run(story())
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_frame_a_byte_at_a_time_is_a_frame(tmp_nats):
+    frame = gb26875.send(KEY, CENTRE, 5, 3, [temperature(25.3, NOW)], NOW)
+
+    async def story():
+        async with gateway(tmp_nats, ROWS, mqtt=False) as up:
+            reader, writer = await asyncio.open_connection("127.0.0.1", up.port("gb26875"))
+            for byte in frame:
+                writer.write(bytes((byte,)))
+                await asyncio.sleep(0.001)
+            assert len(await asyncio.wait_for(reader.readexactly(30), 5)) == 30
+            writer.close()
+        assert await readings_of(tmp_nats) == [(1, NOW, 25.3)]
 
     run(story())
 

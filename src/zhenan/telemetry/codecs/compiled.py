@@ -1,0 +1,288 @@
+"""What the compiled decoders share: numbers as text, exactly rounded, and a table of known names."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+U: Final = np.uint64
+_M32: Final = np.uint64(0xFFFFFFFF)
+_ALL: Final = np.uint64(0xFFFFFFFFFFFFFFFF)
+_LOWEST, _HIGHEST = -342, 308  # beyond these powers of ten a number of 19 digits is 0 or infinite
+_EXACT: Final = 10.0 ** np.arange(23)  # the powers of ten that a float64 holds exactly
+_MOST_DIGITS: Final = 19  # fit into 64 bits
+
+
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`njit` without the GIL, kept on disk between runs where a folder for it can be written, else made anew."""
+    try:
+        return njit(cache=True, nogil=True)(function)
+    except RuntimeError:
+        return njit(nogil=True)(function)
+
+
+def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:
+    """The upper and lower 64 bits of 10^q / 2^k, scaled to 128 bits with the highest one set, q in order.
+
+    Rounded down for q ≥ 0 and up for q < 0, as the proof in Lemire, "Number parsing at a gigabyte per second"
+    (Software: Practice and Experience, 2021), wants them.
+    """
+    high, low = [], []
+    for q in range(_LOWEST, _HIGHEST + 1):
+        power = 5 ** abs(q)
+        if q >= 0:
+            shift = power.bit_length() - 128
+            number = power >> shift if shift > 0 else power << -shift
+        else:
+            z = (power - 1).bit_length()  # 2^z >= 5^-q
+            number = (1 << (2 * z + 128)) // power + 1
+            while number >= 1 << 128:
+                number >>= 1
+        high.append(number >> 64)
+        low.append(number & 0xFFFFFFFFFFFFFFFF)
+    return np.array(high, np.uint64), np.array(low, np.uint64)
+
+
+_HIGH, _LOW = _powers()
+
+
+@compiled
+def _product(a, b):  # type: ignore[no-untyped-def]
+    """Upper and lower 64 bits of a product of two uint64."""
+    a0, a1, b0, b1 = a & _M32, a >> U(32), b & _M32, b >> U(32)
+    low = a0 * b0
+    middle = a1 * b0 + (low >> U(32))
+    other = a0 * b1 + (middle & _M32)
+    return a1 * b1 + (middle >> U(32)) + (other >> U(32)), other << U(32) | low & _M32
+
+
+@compiled
+def _leading_zeros(w):  # type: ignore[no-untyped-def]
+    n = 0
+    while w >> U(63) == U(0):
+        w = w << U(1)
+        n += 1
+    return n
+
+
+@compiled
+def _rounded(w, q):  # type: ignore[no-untyped-def]
+    """The bits of the float64 nearest to w · 10^q (w > 0), or 0 when this way cannot tell: denormal, infinite, too near
+    to the middle between two. Eisel and Lemire's algorithm, from the paper named above."""
+    if q < _LOWEST or q > _HIGHEST:
+        return U(0)
+    zeros = _leading_zeros(w)
+    w = w << U(zeros)
+    high, low = _product(w, _HIGH[q - _LOWEST])
+    if high & U(0x1FF) == U(0x1FF):
+        more, _ = _product(w, _LOW[q - _LOWEST])
+        low = low + more
+        if low < more:
+            high = high + U(1)
+    if low == _ALL and (q < -27 or q > 55):
+        return U(0)
+    top = np.int64(high >> U(63))
+    mantissa = high >> U(top + 9)
+    exponent = (217706 * q >> 16) + 63 + top - zeros + 1023
+    if exponent <= 0:
+        return U(0)
+    if low <= U(1) and -4 <= q <= 23 and mantissa & U(3) == U(1) and mantissa << U(top + 9) == high:
+        mantissa = mantissa & ~U(1)  # exactly in the middle: to even
+    mantissa = (mantissa + (mantissa & U(1))) >> U(1)
+    if mantissa >= U(1) << U(53):
+        mantissa = U(1) << U(52)
+        exponent += 1
+    if exponent >= 0x7FF:
+        return U(0)
+    return mantissa & ~(U(1) << U(52)) | U(exponent) << U(52)
+
+
+@compiled
+def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
+    """(position behind the JSON number at `at`, its value), exactly rounded; position -1 when it is to be read slowly.
+
+    `bits`, `floats`: one place of memory, as uint64 and as float64.
+    """
+    i = at
+    negative = i < end and data[i] == 45
+    if negative:
+        i += 1
+    mantissa, digits, power = U(0), 0, 0
+    if i >= end or data[i] < 48 or data[i] > 57:
+        return -1, 0.0
+    if data[i] == 48:
+        i += 1
+        if i < end and 48 <= data[i] <= 57:
+            return -1, 0.0
+    while i < end and 48 <= data[i] <= 57:
+        mantissa = mantissa * U(10) + U(data[i] - 48)
+        digits += 1
+        i += 1
+    whole = True
+    if i < end and data[i] == 46:
+        whole = False
+        first = i = i + 1
+        while i < end and 48 <= data[i] <= 57:
+            mantissa = mantissa * U(10) + U(data[i] - 48)
+            digits += 1 if mantissa != U(0) else 0
+            i += 1
+        power = first - i
+        if power == 0:
+            return -1, 0.0
+    if digits > _MOST_DIGITS:
+        return -1, 0.0
+    if i < end and (data[i] == 101 or data[i] == 69):
+        whole = False
+        i += 1
+        down = i < end and data[i] == 45
+        if i < end and (data[i] == 45 or data[i] == 43):
+            i += 1
+        first, said = i, 0
+        while i < end and 48 <= data[i] <= 57 and i - first < 5:
+            said = said * 10 + int(data[i]) - 48
+            i += 1
+        if i == first or i - first > 4:
+            return -1, 0.0
+        power += -said if down else said
+    if mantissa == U(0):
+        return i, -0.0 if negative and not whole else 0.0
+    if mantissa <= U(1) << U(53) and -22 <= power <= 22:
+        value = np.float64(mantissa)
+        value = value * _EXACT[power] if power >= 0 else value / _EXACT[-power]
+    else:
+        bits[0] = _rounded(mantissa, power)
+        if bits[0] == U(0):
+            return -1, 0.0
+        value = floats[0]
+    return i, -value if negative else value
+
+
+@compiled
+def whole_number(data, at, end):  # type: ignore[no-untyped-def]
+    """(position behind the integer at `at`, its value); position -1 when it is something else, or beyond 62 bits."""
+    i = at
+    negative = i < end and data[i] == 45
+    if negative:
+        i += 1
+    first, value = i, U(0)
+    while i < end and 48 <= data[i] <= 57:
+        value = value * U(10) + U(data[i] - 48)
+        i += 1
+    if i == first or i - first > 19 or value >= U(1 << 62) or (data[first] == 48 and i - first > 1):
+        return -1, np.int64(0)
+    return i, -np.int64(value) if negative else np.int64(value)
+
+
+class Names(NamedTuple):
+    """Byte strings by hash: open addressing, at most half full. `find` gives their number."""
+
+    slots: NDArray[np.int32]
+    hashes: NDArray[np.uint64]
+    starts: NDArray[np.int64]  # shape (n + 1,): name i is text[starts[i]:starts[i + 1]]
+    text: NDArray[np.uint8]
+
+
+class Points(NamedTuple):
+    """What the compiled decoders know of the register. Arrays of one length are of channels, by their number.
+
+    `point` is -1 where a channel is not one plain number of one point: then the register itself is to be asked.
+    """
+
+    devices: Names
+    channels: Names  # of device and channel: see `channel_name`
+    point: NDArray[np.int32]
+    device: NDArray[np.int32]
+    scale: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+def channel_name(device: str, channel: str) -> bytes:
+    """How a channel of a device is called among `Points.channels`. No name of either holds a zero byte."""
+    return device.encode() + b"\0" + channel.encode()
+
+
+@compiled
+def _hash_on(state, data, start, end):  # type: ignore[no-untyped-def]
+    for i in range(start, end):
+        state = (state ^ U(data[i])) * U(0x100000001B3)
+    return state
+
+
+@compiled
+def _spread(state):  # type: ignore[no-untyped-def]
+    state = (state ^ state >> U(33)) * U(0xFF51AFD7ED558CCD)
+    return state ^ state >> U(33)
+
+
+@compiled
+def _fill(slots, hashes, starts, text):  # type: ignore[no-untyped-def]
+    mask = U(slots.size - 1)
+    for n in range(hashes.size):
+        hashes[n] = _spread(_hash_on(U(0xCBF29CE484222325), text, starts[n], starts[n + 1]))
+        at = hashes[n] & mask
+        while slots[at] >= 0:
+            at = at + U(1) & mask
+        slots[at] = n
+
+
+def names_of(given: Sequence[bytes]) -> Names:
+    """A table of different names, numbered in their order."""
+    starts = np.zeros(len(given) + 1, np.int64)
+    np.cumsum([len(name) for name in given], out=starts[1:])
+    text = np.frombuffer(b"".join(given) or b"\0", np.uint8)
+    slots = np.full(max(16, 1 << (2 * len(given)).bit_length()), -1, np.int32)
+    hashes = np.zeros(len(given), np.uint64)
+    _fill(slots, hashes, starts, text)
+    return Names(slots, hashes, starts, text)
+
+
+@compiled
+def find(slots, hashes, starts, text, data, start, end):  # type: ignore[no-untyped-def]
+    """The number of the name data[start:end], or -1. The arrays are those of Names: passed on their own, since to
+    pass a tuple of arrays costs more than the search."""
+    found = _spread(_hash_on(U(0xCBF29CE484222325), data, start, end))
+    mask = U(slots.size - 1)
+    at = found & mask
+    while slots[at] >= 0:
+        n = slots[at]
+        s = starts[n]
+        if hashes[n] == found and starts[n + 1] - s == end - start:
+            i = 0
+            while i < end - start and text[s + i] == data[start + i]:
+                i += 1
+            if i == end - start:
+                return n
+        at = at + U(1) & mask
+    return -1
+
+
+@compiled
+def find_pair(slots, hashes, starts, text, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
+    """The number of the name data[start:end], a zero byte, data[start2:end2], or -1."""
+    state = _hash_on(U(0xCBF29CE484222325), data, start, end) * U(0x100000001B3)
+    found = _spread(_hash_on(state, data, start2, end2))
+    mask = U(slots.size - 1)
+    at = found & mask
+    first, second = end - start, end2 - start2
+    while slots[at] >= 0:
+        n = slots[at]
+        s = starts[n]
+        if hashes[n] == found and starts[n + 1] - s == first + 1 + second and text[s + first] == 0:
+            i = 0
+            while i < first and text[s + i] == data[start + i]:
+                i += 1
+            if i == first:
+                s += first + 1
+                i = 0
+                while i < second and text[s + i] == data[start2 + i]:
+                    i += 1
+                if i == second:
+                    return n
+        at = at + U(1) & mask
+    return -1
