@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -19,11 +20,11 @@ from zhenan.telemetry.codecs.mqtt_json import Payload
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
+from zhenan.telemetry.gateway.keys import DIGEST
 from zhenan.telemetry.gateway.limits import Buckets
 from zhenan.telemetry.gateway.mqtt_queue import MqttQueue
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import Device, Registry, Rows, map_readings, shown
-from zhenan.telemetry.gateway.sessions import DIGEST
 from zhenan.telemetry.log.connect import PASSING
 from zhenan.telemetry.log.follower import Message
 
@@ -59,6 +60,7 @@ class MqttListener:
         self.client, self.registry, self.intake, self.counters = client, registry, intake, counters
         self.queue = MqttQueue(client)
         self.buckets = Buckets(messages_per_s, burst)
+        self.notes: Callable[[str, str, bytes, int], bool] | None = None  # birth, will, answers to orders
         self.ready = asyncio.Event()  # from then on the broker keeps for us what devices send
 
     async def open(self) -> None:
@@ -128,6 +130,9 @@ class MqttListener:
             rows = self._telemetry(device, data, at_ms, refuse)
         else:
             self.counters.add("mqtt_notes", what.partition("/")[0] if what.isascii() else "other")
+            known = self.registry.find(PROTOCOL, device)
+            if known is not None and self.notes is not None and not self.notes(known.key, what, data, at_ms):
+                refuse(quarantine.BODY, f"{what[:40]}: cannot be read")
         key = None
         if refusals:
             # A client that reconnects sends once more what was not PUBACKed to it: refused once is enough. (Of readings

@@ -55,7 +55,6 @@ class Listener:
         self.seconds = Seconds()
         self.port = 0
         self.open: set[Connection] = set()
-        self.by_identity: dict[str, Connection] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -93,18 +92,9 @@ class Listener:
             log.exception("gateway.connection_failed", protocol=self.protocol, device=connection.identity[:_MAX_KEY])
         finally:
             self.open.discard(connection)
-            if self.by_identity.get(connection.identity) is connection:
-                del self.by_identity[connection.identity]
+            connection.session.closed()
             with contextlib.suppress(Exception):
                 writer.close()
-
-    def bind(self, identity: str, connection: Connection) -> None:
-        """The newest connection of an identity is the one that counts."""
-        older = self.by_identity.get(identity)
-        self.by_identity[identity] = connection
-        if older is not None and older is not connection:
-            self.counters.add("superseded", self.protocol)
-            older.close()
 
 
 class Connection:
@@ -120,6 +110,7 @@ class Connection:
         self.answers: asyncio.Queue[tuple[asyncio.Future[None] | None, bytes] | None] = asyncio.Queue(
             listener.limits.unanswered
         )
+        self.session.opened(writer.write, self.close)
 
     def close(self) -> None:
         """End it; what was read is still answered."""
@@ -206,8 +197,6 @@ class Connection:
             )
             return
         self.identity = taken.identity
-        if self.listener.protocol == "jt808":
-            self.listener.bind(taken.identity, self)
 
     def _store(self, taken: Taken, raw: bytes, at: int) -> asyncio.Future[None]:
         refusals: list[Refusal] = []
