@@ -46,6 +46,9 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("hazards:act", "action", lambda place: list(HAZARD_ACTIONS)),
     ("monitoring:device", "pk", "device"),
     ("monitoring:retire", "pk", "device"),
+    ("monitoring:command_device", "pk", "device"),
+    ("monitoring:stranger", "pk", "stranger"),
+    ("monitoring:leave", "pk", "stranger"),
     ("monitoring:series", "pk", "point"),
     ("monitoring:frame", "pk", "frame"),
     ("monitoring:*", "pk", "alarm"),
@@ -68,6 +71,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("/api/hazards/*", "pk", "hazard"),
     ("/api/monitoring/*", "alarm_id", "alarm"),
     ("/api/monitoring/*", "point_id", "point"),
+    ("/api/monitoring/*", "device_id", "device"),
+    ("/api/monitoring/*", "command_id", "command"),
     ("/api/inspections/*", "inspection_id", "inspection"),
     ("/api/indicators/*", "code", lambda place: some_indicators(place)),
 ]
@@ -142,7 +147,7 @@ def may_see(user: User, kind: str, obj: models.Model) -> bool:
         return bool(viewers[label](user, key))
     if kind == "notice":
         return bool(obj.recipient_id == user.pk)  # type: ignore[attr-defined]
-    if kind == "frame":
+    if kind in ("frame", "stranger"):
         return user.can("device.edit")  # of nobody's device yet
     if kind == "point":
         return may_see(user, "device", obj.device)  # type: ignore[attr-defined]

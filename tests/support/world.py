@@ -24,8 +24,8 @@ from zhenan.domains.duty.services import sign_contract
 from zhenan.domains.hazards.models import Hazard
 from zhenan.domains.hazards.services import report_hazard
 from zhenan.domains.monitoring.devices import register_device
-from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
-from zhenan.domains.monitoring.recording import record_transitions
+from zhenan.domains.monitoring.models import Alarm, Device, DeviceCommand, Point, QuarantinedFrame, UnknownDevice
+from zhenan.domains.monitoring.recording import record_transitions, store_quarantined
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.evidence.services import store
@@ -137,10 +137,19 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     onset = int(at.timestamp() * 1000)
     record_transitions([Transition(str(point.pk), rule.code, "raise", onset, onset, 30.0, rule.level)], at=at)
     place.objects |= {"device": device, "point": point, "alarm": Alarm.objects.get(point=point)}
-    place.objects["frame"] = QuarantinedFrame.objects.create(
-        sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
-        received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
-    )  # fmt: skip
+    store_quarantined([
+        QuarantinedFrame(
+            sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
+            received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
+        )
+    ])  # fmt: skip
+    place.objects |= {
+        "frame": QuarantinedFrame.objects.get(sequence=number + 1),
+        "stranger": UnknownDevice.objects.get(key=f"{place.mark}-unknown"),
+        "command": DeviceCommand.objects.create(
+            device=device, command="sync_clock", payload={"note": f"{place.mark} command"}, asked_at=at
+        ),
+    }
 
 
 def _work(place: Place, person: User, at: datetime) -> None:
@@ -186,5 +195,6 @@ def photo(text: str) -> ContentFile:
 KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "frame": QuarantinedFrame,
+    "command": DeviceCommand,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

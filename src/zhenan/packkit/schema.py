@@ -16,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from zhenan.packkit.judging import problems_of_rule
 from zhenan.packkit.vocabulary import Word, vocabulary
 from zhenan.packkit.words import hint
+from zhenan.telemetry.codecs.commands import CATALOGUE
 
 
 def full_code(code: str, info: ValidationInfo) -> str:
@@ -210,6 +211,7 @@ class DeviceModel(Model):
     """A model of device. ``part_of``: reports through a device of that model (terminal behind a transmission device).
 
     ``offline_after_s``: without a reading for so long it counts as offline. ``life_years`` from the date of making.
+    ``downlink``: the commands of its protocol that it may be given; left out, all of them.
     """
 
     code: OwnCode
@@ -219,6 +221,7 @@ class DeviceModel(Model):
     part_of: Reference | None = None
     channels: list[Channel] = Field(min_length=1)
     commands: list[Command] = []
+    downlink: list[str] | None = None
     life_years: float | None = Field(default=None, gt=0)
     life_source: str | None = None
     offline_after_s: float | None = Field(default=None, gt=0)
@@ -236,6 +239,10 @@ class DeviceModel(Model):
             raise ValueError("commands are given for function actuator, and for no other")
         if (self.life_years is None) != (self.life_source is None):
             raise ValueError("life_years and life_source go together")
+        known = list(CATALOGUE.get(self.protocol, {}))
+        for code in self.downlink or ():
+            if code not in known:
+                raise ValueError(f"downlink: {self.protocol} has no command {code!r}{hint(code, known)}")
         return self
 
 

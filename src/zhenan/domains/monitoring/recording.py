@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.monitoring import commands, recipients
+from zhenan.domains.monitoring import adoption, commands, recipients
 from zhenan.domains.monitoring.models import Alarm, Device, DeviceCommand, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.events.models import key_of
@@ -160,7 +160,7 @@ def _commands(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[int]:
         command = next(c for c in model.commands if c.code == act.command)  # the pack's check saw to it
         for device in Device.objects.active().filter(subject=alarm.subject, model=act.model):
             row, fresh = DeviceCommand.objects.get_or_create(
-                alarm=alarm, device=device, command=act.command,
+                alarm=alarm, device=device, command=act.command, asked_by=None,
                 defaults={"payload": dict(command.payload), "asked_at": at},
             )  # fmt: skip
             if fresh:
@@ -197,7 +197,9 @@ def _clear(clears: list[Transition], done: Recorded) -> None:
 def store_quarantined(frames: Iterable[QuarantinedFrame]) -> int:
     """Keep frames that could not be taken, for the operator. Writing one again changes nothing; the oldest go first."""
     rows = list(frames)
-    QuarantinedFrame.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+    with transaction.atomic():
+        QuarantinedFrame.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+        adoption.meet(rows)
     newest = max((row.sequence for row in rows), default=0)
     if newest % 1000 < len(rows):  # now and then, not at every batch
         kept = QuarantinedFrame.objects.order_by("-sequence").values_list("sequence", flat=True)

@@ -12,16 +12,25 @@ from urllib.parse import unquote, urlsplit
 import paho.mqtt.client as paho
 import structlog
 from django.conf import settings
+from django.utils import timezone
 
-from zhenan.domains.monitoring import queries
+from zhenan.domains.monitoring import adoption, queries
 from zhenan.server import config, embedded
 from zhenan.server.processes import Process, addresses, announced, listen, run
+from zhenan.server.processes.files import Files
+from zhenan.telemetry.gateway.attachments import Address
 from zhenan.telemetry.gateway.core import Config, Gateway
+from zhenan.telemetry.gateway.replaying import Kept, replay
 from zhenan.telemetry.gateway.tcp import Limits
 from zhenan.telemetry.log.connect import connect
 
 log = structlog.get_logger("zhenan.gateway")
 PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212}
+# Served only where a port is set: few devices need them.
+FURTHER_PORTS = ("gb26875_hex",)
+UDP = ("gb26875", "jt808")
+FILES_PORT = 6809
+ADOPTED_S = 5.0  # how often the gateway looks for kept frames of devices that were registered since
 
 
 def main(argv: list[str]) -> int:
@@ -33,6 +42,8 @@ def main(argv: list[str]) -> int:
         parser.add_argument(f"--{protocol}-port", type=int, default=default, metavar="PORT")
     asked = parser.parse_args(argv)
     ports = {protocol: _free(protocol, getattr(asked, f"{protocol}_port")) for protocol in PORTS}
+    further = {name: config.number(f"ZHENAN_{name.upper()}_PORT", default=0) for name in FURTHER_PORTS}
+    ports |= {name: port for name, port in further.items() if port}
     return run("gateway", lambda process: _main(process, asked.host, ports))
 
 
@@ -55,7 +66,15 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         limits=Limits(frames_per_s=rate, burst=burst),
         messages_per_s=rate,
         burst=burst,
+        udp={name: port for name in UDP if (port := config.number(f"ZHENAN_{name.upper()}_UDP_PORT", default=0))},
+        files=files_address(),
     )
+
+
+def files_address() -> Address | None:
+    """Where terminals are told to bring the files of their alarms; None: they are not asked for."""
+    name = os.environ.get("ZHENAN_FILES_ADDRESS", "")
+    return Address(name, config.number("ZHENAN_FILES_PORT", default=FILES_PORT)) if name else None
 
 
 async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
@@ -71,7 +90,9 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
         seen = await process.database(queries.devices_stamp)
         return seen, await process.database(lambda: list(queries.gateway_points()))
 
-    gateway = Gateway(client, load, stamp, settings_of(host, ports))
+    settled = settings_of(host, ports)
+    files = Files(process)
+    gateway = Gateway(client, load, stamp, settled, media=files.media)
 
     def figures() -> Mapping[str, float]:
         known = gateway.counters.counts.items()
@@ -81,18 +102,45 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
         return {**counts, **totals, **now, "mqtt_waiting": gateway.mqtt.queue.waiting, "devices": len(gateway.registry)}
 
     try:
-        await process.until_stopped(_serve(gateway), process.report(figures), listen("zhenan_devices", gateway.changed))
+        await process.until_stopped(
+            _serve(gateway, files),
+            process.report(figures),
+            listen("zhenan_devices", gateway.changed),
+            take_adopted(process, gateway),
+            files.run(),
+        )
     finally:
+        await files.stop()
         await gateway.stop()
         await client.close()
     return 0
 
 
-async def _serve(gateway: Gateway) -> None:
+async def _serve(gateway: Gateway, files: Files) -> None:
     await gateway.start()
     ports = {protocol: listener.port for protocol, listener in gateway.listeners.items()}
+    ports |= {f"{protocol}/udp": peers.port for protocol, peers in gateway.udp.items()}
+    if gateway.config.files is not None:
+        ports["files"] = await files.start(gateway)
     with announced("gateway", {"ports": ports}):
         await gateway.wait()
+
+
+async def take_adopted(process: Process, gateway: Gateway) -> None:
+    """What devices said before they were adopted goes into the log, for ever."""
+    while True:
+        await asyncio.sleep(ADOPTED_S)
+        due = await process.database(adoption.frames_due, timezone.now())
+        taken: list[int] = []
+        useless: list[int] = []
+        for one in due:
+            if gateway.registry.find(one.protocol, one.device_key) is None:
+                continue  # the register that knows it is not loaded yet
+            kept = Kept(one.protocol, one.device_key, one.raw, one.received_ms)
+            (taken if await replay(gateway.registry, gateway.intake, kept) else useless).append(one.sequence)
+        if taken or useless:
+            await process.database(adoption.frames_taken, taken, useless)
+            log.info("gateway.adopted_frames", taken=len(taken), useless=len(useless))
 
 
 def wake_mqtt(url: str) -> None:

@@ -31,6 +31,11 @@ def decode_line(protocol: str, line: str) -> Decoded:
         return {"ok": False, "error": err.reason}
 
 
+def decode_bytes(protocol: str, raw: bytes) -> Decoded:
+    """Decode one whole frame as it came: {"ok": True, …} or {"ok": False, "error": …}."""
+    return {"jt808": jt808.decode, "gb26875": gb26875.decode, "hj212": hj212.decode}[protocol](raw)
+
+
 def decode_stream(protocol: str, lines: Iterable[str]) -> Iterator[str]:
     """A line of JSON for each line that is not blank."""
     for line in lines:
@@ -47,7 +52,7 @@ def _decode(protocol: str, line: str) -> Decoded:
     data = _data(protocol, given, line)
     level = given.get("level") if given else None
     if given is None or level is None:
-        return {"jt808": jt808.decode, "gb26875": gb26875.decode, "hj212": hj212.decode}[protocol](data)
+        return decode_bytes(protocol, data)
     if (protocol, level) == ("jt808", "body"):
         return jt808.decode_body(_message_id(given.get("msg_id")), data, _version(given.get("version")))
     if (protocol, level) == ("gb26875", "adu"):

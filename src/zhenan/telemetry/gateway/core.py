@@ -61,7 +61,7 @@ class Gateway:
 
     def __init__(
         self, client: Client, load: Load, stamp: Stamp, config: Config | None = None, *,
-        media: Callable[[Media], None] | None = None,
+        media: Callable[[Media], bool] | None = None,
     ) -> None:  # fmt: skip
         self.client, self._load, self._stamp, self.config = client, load, stamp, config or Config()
         self.counters = Counters()

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from zhenan.telemetry.codecs import jt808, jt808_commands
 from zhenan.telemetry.codecs.base import Decoded, Splitter
 from zhenan.telemetry.codecs.commands import Command, Said
@@ -34,8 +36,7 @@ class _Request:
     times: int = 1
 
 
-@dataclass(frozen=True)
-class Media:
+class Media(msgspec.Struct, frozen=True):
     """A picture, sound or film that a terminal sent by itself (0x0801)."""
 
     device_key: str
@@ -56,14 +57,14 @@ class Jt808(Wired):
 
     Args:
         files: where terminals bring the files of their active-safety alarms; None: they are not asked for.
-        media: takes a multimedia message once it is whole.
+        media: takes a multimedia message once it is whole; False: not now, the terminal shall keep it.
     """
 
     protocol = "jt808"
 
     def __init__(
         self, registry: Registry, secret: bytes, reassembler: jt808.Reassembler, downlink: Downlink | None = None,
-        *, files: Address | None = None, media: Callable[[Media], None] | None = None,
+        *, files: Address | None = None, media: Callable[[Media], bool] | None = None,
     ) -> None:  # fmt: skip
         super().__init__(registry, downlink)
         self.secret, self.reassembler, self.files, self.media = secret, reassembler, files, media
@@ -171,18 +172,23 @@ class Jt808(Wired):
         frames = [jt808.general_response(head, self._next(), result)]
         if result in (jt808.OK, jt808.ALARM_HANDLED):
             if head["msg_id"] == MEDIA and "body" in decoded:
-                frames.append(self._take_media(taken, decoded, whole))
+                frames += self._take_media(taken, decoded, whole)
             frames += self._ask_files(taken, decoded, now_ms)
         return b"".join(frames)
 
-    def _take_media(self, taken: Taken, decoded: Decoded, whole: jt808.Packet) -> bytes:
+    def _take_media(self, taken: Taken, decoded: Decoded, whole: jt808.Packet) -> list[bytes]:
+        """0x8800 once the file is kept: the terminal may then delete it."""
         body = decoded["body"]
-        if self.media is not None and taken.device is not None:
-            self.media(
-                Media(taken.device.key, body["media_id"], body["media_type"], body["format"], body["event"],
-                      body["channel"], body["location"], whole.body[jt808.MEDIA_HEAD :])
-            )  # fmt: skip
-        return jt808_commands.media_done(jt808.reply_header(decoded, 0x8800, self._next()), body["media_id"])
+        if self.media is None or taken.device is None:
+            return []
+        media = Media(
+            taken.device.key, body["media_id"], body["media_type"], body["format"], body["event"], body["channel"],
+            body["location"], whole.body[jt808.MEDIA_HEAD :],
+        )  # fmt: skip
+        if not self.media(media):
+            return []
+        header = jt808.reply_header(decoded, 0x8800, self._next())
+        return [jt808_commands.media_done(header, body["media_id"])]
 
     def _ask_files(self, taken: Taken, decoded: Decoded, now_ms: int) -> list[bytes]:
         """0x9208 for each active-safety alarm of the message that has files, once a connection."""
