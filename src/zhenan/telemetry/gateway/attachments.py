@@ -189,8 +189,8 @@ class AttachmentServer:
             self.counters.add("connections", "attachments")
             with tempfile.TemporaryDirectory(dir=self.folder) as name:
                 await _Bringing(self, reader, writer, Path(name)).run()
-        except (ConnectionError, TimeoutError):
-            pass
+        except (ConnectionError, TimeoutError, asyncio.CancelledError):
+            pass  # gone, silent, or we stop: what is not whole is asked for again
         except Exception:
             self.counters.add("connections_failed", "attachments")
             log.exception("gateway.connection_failed", protocol="attachments")
@@ -231,18 +231,18 @@ class _Bringing:
                 one.handle.close()
 
     async def _take(self, item: Any) -> None:
+        """Handle what the splitter found; so much in a row that is of no use ends the connection."""
+        good = False
         if isinstance(item, jt808.FileChunk):
-            self._chunk(item)
+            good = self._chunk(item)
         elif isinstance(item, Frame):
-            try:
+            with contextlib.suppress(CodecError):
                 await self._frame(jt808.parse(item.raw))
-            except CodecError:
-                self._count_bad()
-                return
+                good = True
+        if good:
+            self._bad = 0
         else:
             self._count_bad()
-            return
-        self._bad = 0
 
     def _count_bad(self) -> None:
         self._bad += 1
@@ -308,20 +308,20 @@ class _Bringing:
             raise Refused("size")
         found.begun = True
 
-    def _chunk(self, chunk: jt808.FileChunk) -> None:
-        """Bytes of a file that is on its way. What was not announced is dropped; what does not fit ends it all."""
+    def _chunk(self, chunk: jt808.FileChunk) -> bool:
+        """Bytes of a file that is on its way. False for what was not announced; what does not fit ends it all."""
         found = self.files.get(chunk.name) or next(
             (one for one in self.files.values() if _cut(one.name) == chunk.name), None
         )
         if found is None or not found.begun or found.done:
             self.server.counters.add("chunks_dropped", "attachments")
-            self._count_bad()
-            return
+            return False
         if chunk.at + len(chunk.data) > found.size:
             raise Refused("beyond_the_end")
         if found.written + len(chunk.data) > 3 * found.size + _READ:
             raise Refused("again_and_again")
         found.add(chunk.at, chunk.data)
+        return True
 
     async def _end(self, decoded: Decoded) -> None:
         body = decoded["body"]
