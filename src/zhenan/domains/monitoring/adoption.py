@@ -3,6 +3,7 @@ then."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -21,6 +22,8 @@ from zhenan.kernel.people.models import User
 from zhenan.packkit.devices import channel_of
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import DeviceModel
+from zhenan.telemetry.codecs.base import CodecError
+from zhenan.telemetry.gateway.mapping import compiled
 
 State = UnknownDevice.State
 Frame = QuarantinedFrame.State
@@ -51,7 +54,7 @@ def meet(frames: Iterable[QuarantinedFrame]) -> None:
         row.first_at = min(row.first_at, *(one.received_at for one in fresh))
         row.last_at = max(row.last_at, *(one.received_at for one in fresh))
         row.last_sequence = fresh[-1].sequence
-        row.channels = list(dict.fromkeys([*row.channels, *(c for one in fresh for c in channels_in(one.decoded))]))
+        row.channels = list(dict.fromkeys([*row.channels, *(c for one in fresh for c in channels_of(one))]))
         row.channels = row.channels[: UnknownDevice.CHANNELS]
         row.save()
 
@@ -61,6 +64,18 @@ def channels_in(decoded: Any) -> list[str]:
     readings = decoded.get("readings") if isinstance(decoded, dict) else None
     found = [one.get("channel") for one in readings if isinstance(one, dict)] if isinstance(readings, list) else []
     return [channel for channel in found if isinstance(channel, str) and 0 < len(channel) <= 80]
+
+
+def channels_of(frame: QuarantinedFrame) -> list[str]:
+    """The channels that a frame reports, also those that only a model with a payload shape of its own can find."""
+    found = channels_in(frame.decoded)
+    if frame.protocol == Device.Protocol.MQTT_JSON:
+        for model in registry().device_models():
+            if model.layout:
+                with contextlib.suppress(CodecError):
+                    payload = compiled(model.layout).decode(bytes(frame.raw), 0)
+                    found += [reading.channel for reading in payload.readings]
+    return found
 
 
 def suggested(unknown: UnknownDevice) -> DeviceModel | None:

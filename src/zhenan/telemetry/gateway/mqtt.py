@@ -146,7 +146,8 @@ class MqttListener:
     def _telemetry(self, key: str, data: bytes, at_ms: int, refuse: Refuse) -> Rows | None:
         device = self.registry.find(PROTOCOL, key)
         try:
-            payload = mqtt_json.decode(data, at_ms, device=key, words=device.words if device else None)
+            read = device.layout.decode if device and device.layout else mqtt_json.decode
+            payload = read(data, at_ms, device=key, words=device.words if device else None)
         except CodecError as err:
             self.counters.add("bad_frames", f"{PROTOCOL}.{err.reason}")
             refuse(quarantine.MALFORMED, err.reason)

@@ -34,9 +34,8 @@ def readings_of(registry: Registry, kept: Kept) -> tuple[Device | None, list[Rea
         return None, []
     try:
         if kept.protocol == PROTOCOL:
-            payload = mqtt_json.decode(
-                kept.raw, kept.received_ms, device=device.key, words=device.words
-            )  # fmt: skip
+            read = device.layout.decode if device.layout else mqtt_json.decode
+            payload = read(kept.raw, kept.received_ms, device=device.key, words=device.words)
             return device, payload.readings
         if kept.protocol == "gb26875":
             taken = Gb26875(registry).take(kept.raw, kept.received_ms)
