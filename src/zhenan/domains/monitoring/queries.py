@@ -84,8 +84,7 @@ def gateway_points() -> Iterator[PointRow]:
         .values_list(*fields)
     )
     for row in rows.iterator(chunk_size=20_000):
-        known: Any = row[:-1]
-        yield PointRow(*known, layouts.get(row[-1], ""))
+        yield PointRow(*(*row[:-1], layouts.get(row[-1], "")))
 
 
 @dataclass(frozen=True)
