@@ -13,6 +13,7 @@ from zhenan.telemetry.codecs.base import BAD, GOOD, CodecError, Decoded, Message
 from zhenan.telemetry.codecs.jt808_bodies import Partial, read_body, read_location
 from zhenan.telemetry.codecs.jt808_fragments import Missing, Reassembler
 from zhenan.telemetry.codecs.jt808_frame import (
+    STREAM_MARK,
     FileChunk,
     Header,
     Packet,
@@ -213,7 +214,8 @@ def result_for(decoded: Decoded) -> int:
 
 
 __all__ = [
-    "ALARM_HANDLED", "FAILED", "LATCHED_ALARMS", "MEDIA_HEAD", "OK", "UNSUPPORTED", "WRONG", "FileChunk", "Header",
+    "ALARM_HANDLED", "FAILED", "LATCHED_ALARMS", "MEDIA_HEAD", "OK", "STREAM_MARK", "UNSUPPORTED", "WRONG",
+    "FileChunk", "Header",
     "Missing", "Packet", "Reassembler", "Splitter", "ask_again", "ask_files", "auth", "batch", "decode", "decode_body",
     "decode_packet", "device_key", "file_chunk", "file_done", "file_info", "file_list", "files_promised",
     "general_response", "header_fields", "heartbeat", "location", "location_body", "locations", "message_key",

@@ -33,14 +33,44 @@ def decode_line(protocol: str, line: str) -> Decoded:
 
 def decode_bytes(protocol: str, raw: bytes) -> Decoded:
     """Decode one whole frame as it came: {"ok": True, …} or {"ok": False, "error": …}."""
+    if protocol == "jt808" and raw.startswith(jt808.STREAM_MARK):
+        return _file_chunk(raw)
     return {"jt808": jt808.decode, "gb26875": gb26875.decode, "hj212": hj212.decode}[protocol](raw)
 
 
-def decode_stream(protocol: str, lines: Iterable[str]) -> Iterator[str]:
-    """A line of JSON for each line that is not blank."""
+def _file_chunk(raw: bytes) -> Decoded:
+    """A raw stream packet of an attachment: part of a file, outside of any frame."""
+    found = jt808.Splitter(files=True).feed(raw)
+    if len(found) != 1 or not isinstance(found[0], jt808.FileChunk):
+        return {"ok": False, "error": "length"}
+    chunk = found[0]
+    return {"ok": True, "file_chunk": {"name": chunk.name, "offset": chunk.at, "length": len(chunk.data)}}
+
+
+def decode_stream(protocol: str, lines: Iterable[str], *, join: bool = False) -> Iterator[str]:
+    """A line of JSON for each line that is not blank.
+
+    Args:
+        join: the last part of a message sent in parts also says under `joined` what the whole says (jt808).
+    """
+    reassembler = jt808.Reassembler() if join and protocol == "jt808" else None
     for line in lines:
         if line.strip():
-            yield msgspec.json.encode(decode_line(protocol, line)).decode("utf-8")
+            found = decode_line(protocol, line)
+            if reassembler is not None and found.get("packet"):
+                found |= _joined(reassembler, line)
+            yield msgspec.json.encode(found).decode("utf-8")
+
+
+def _joined(reassembler: jt808.Reassembler, line: str) -> Decoded:
+    """What the whole message says, once its last part has come."""
+    line = line.lstrip("\ufeff").strip()
+    given = _as_object(line) if line.startswith("{") else None
+    try:
+        whole = reassembler.add(jt808.read_packet(_data("jt808", given, line)), 0)
+    except CodecError as err:
+        return {"joined": {"ok": False, "error": err.reason}}
+    return {} if whole is None else {"joined": jt808.decode_packet(whole)}
 
 
 def _decode(protocol: str, line: str) -> Decoded:

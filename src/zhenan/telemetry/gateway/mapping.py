@@ -83,6 +83,8 @@ class Compiled:
     ) -> Payload:
         """As `mqtt_json.decode`, of a payload in this layout; one bad value leaves the rest."""
         document = load(payload)
+        if not isinstance(document, dict | list):  # the library would read a text as another document
+            raise CodecError("shape")
         layout = self.layout
         reader = Reader(received_ms, device, layout.numeric_text, layout.local_time, words or {})
         samples = [document] if self._samples is None else self._samples.findall(document)
@@ -95,6 +97,9 @@ class Compiled:
         return Payload(reader.readings, reader.errors)
 
     def _sample(self, sample: Any, where: str, reader: Reader) -> None:
+        if not isinstance(sample, dict | list):
+            reader.errors.append(ItemError(where, "shape"))
+            return
         try:
             ts_ms, quality = reader.time(self._time(sample))
         except CodecError as err:

@@ -36,7 +36,7 @@ def test_one_bad_value_or_time_leaves_the_rest():
     payload = {"data": [{"t": "soon", "bat": 1}, {"t": 1_771_999_990, "bat": {"v": 1}, "gas": {"lel": 2}}, 7]}
     readings, errors = read(SHAPE, payload)
     assert readings == [("lel", AT - 10_000, 2.0, 0)]
-    assert errors == [("[0].ts", "ts"), ("[1].battery", "nested")]
+    assert errors == [("[0].ts", "ts"), ("[1].battery", "nested"), ("[2]", "shape")]
 
 
 def test_a_payload_with_nothing_of_it_says_so():
@@ -46,6 +46,12 @@ def test_a_payload_with_nothing_of_it_says_so():
         Compiled(SHAPE).decode(b"{", AT)
     with pytest.raises(CodecError, match="too_many"):
         read(SHAPE, {"data": [0] * 10_001})
+
+
+def test_a_text_that_holds_json_is_a_text():
+    with pytest.raises(CodecError, match="shape"):
+        read(SHAPE, json.dumps({"data": [{"bat": 1}]}))
+    assert read(SHAPE, {"data": ['{"bat": 1}']}) == ([], [("[0]", "shape")])
 
 
 def test_without_a_time_it_is_the_time_of_receipt():
