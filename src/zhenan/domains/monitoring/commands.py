@@ -3,7 +3,7 @@ once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -309,11 +309,10 @@ def _of_device(told: Told, at: datetime) -> None:
         changes: dict[str, Any] = {"online": online} | ({"last_seen_at": at} if online else {})
         Device.objects.active().filter(protocol=MQTT, key=told.key).update(**changes)
         return
-    mine = Q(device__protocol=told.protocol, device__key=told.key, device__parent=None)
-    mine |= Q(device__parent__protocol=told.protocol, device__parent__key=told.key)
-    if told.state == "here":  # what waited for the device goes now
-        DeviceCommand.objects.filter(mine, state=State.WAITING).update(next_at=at)
+    if told.state == "here":
+        devices_came([(told.protocol, told.key)], at=at)
     elif told.state == "guard":
+        mine = _borne_by(told.protocol, [told.key])
         with transaction.atomic():
             rows = DeviceCommand.objects.select_for_update(of=("self",)).select_related(
                 "device__subject__division", "alarm"
@@ -321,6 +320,21 @@ def _of_device(told: Told, at: datetime) -> None:
             for row in rows.filter(mine, command="patrol", state=State.ACCEPTED):
                 row.reply = {"answered": True}
                 _end(row, State.CONFIRMED, "", at=at)
+
+
+def _borne_by(protocol: str, keys: Sequence[str]) -> Q:
+    """Commands of devices on these connections, their own or those of what reports through them."""
+    own = Q(device__protocol=protocol, device__key__in=keys, device__parent=None)
+    return own | Q(device__parent__protocol=protocol, device__parent__key__in=keys)
+
+
+def devices_came(devices: Iterable[tuple[str, str]], *, at: datetime) -> None:
+    """(protocol, key) of devices that have just connected: what waited for them is due now."""
+    by_protocol: dict[str, list[str]] = {}
+    for protocol, key in devices:
+        by_protocol.setdefault(protocol, []).append(key)
+    for protocol, keys in by_protocol.items():
+        DeviceCommand.objects.filter(_borne_by(protocol, keys), state=State.WAITING).update(next_at=at)
 
 
 def command_word(row: DeviceCommand, language: str = "zh-hans") -> str:

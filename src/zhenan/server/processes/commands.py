@@ -27,13 +27,42 @@ from zhenan.telemetry.gateway.downlink import ASK, SAID, Order, Told, token
 log = structlog.get_logger("zhenan.commands")
 EVERY_S = 2.0
 WAITING = 10_000  # words of gateways that wait to be written down
-DEVICE_NEWS = frozenset({"here", "online", "offline", "guard"})
+DEVICE_NEWS = frozenset({"online", "offline", "guard"})
+
+
+class Heard:
+    """What gateways told and is not yet written down. Of connections, which are many at once, only who came counts."""
+
+    def __init__(self) -> None:
+        self.words: asyncio.Queue[Told] = asyncio.Queue(WAITING)
+        self.came: set[tuple[str, str]] = set()
+
+    async def take(self, message: Msg) -> None:
+        """One word of a gateway."""
+        try:
+            told = msgspec.json.decode(message.data, type=Told)
+        except msgspec.DecodeError:
+            log.warning("commands.unreadable", subject=message.subject[:200])
+            return
+        if told.id == 0 and told.state == "here":
+            self.came.add((told.protocol, told.key))
+        elif told.id == 0 and told.state not in DEVICE_NEWS:
+            return
+        elif self.words.full():  # the sender asks again for what is lost here
+            log.warning("commands.too_many_words", lost=told.state)
+        else:
+            self.words.put_nowait(told)
+
+    def gone_through(self) -> set[tuple[str, str]]:
+        """Who came since the last time."""
+        came, self.came = self.came, set()
+        return came
 
 
 async def send_commands(process: Process, client: nats.NATS, asked: asyncio.Event) -> None:
     """For ever: what waits is sent; a broker that is away leaves it waiting."""
-    heard: asyncio.Queue[Told] = asyncio.Queue(WAITING)
-    subscription = await client.subscribe(f"{SAID}.>", cb=lambda message: _hear(message, heard, asked))
+    heard = Heard()
+    subscription = await client.subscribe(f"{SAID}.>", cb=heard.take)
     writing = asyncio.create_task(_write(process, heard), name="commands-heard")
     try:
         while True:
@@ -42,6 +71,8 @@ async def send_commands(process: Process, client: nats.NATS, asked: asyncio.Even
             asked.clear()
             if writing.done():
                 writing.result()
+            if came := heard.gone_through():
+                await process.database(commands.devices_came, came, at=timezone.now())
             try:
                 await _send(process, client)
             except (NatsError, OSError) as err:
@@ -52,23 +83,9 @@ async def send_commands(process: Process, client: nats.NATS, asked: asyncio.Even
             await subscription.unsubscribe()
 
 
-async def _hear(message: Msg, heard: asyncio.Queue[Told], asked: asyncio.Event) -> None:
-    try:
-        told = msgspec.json.decode(message.data, type=Told)
-    except msgspec.DecodeError:
-        log.warning("commands.unreadable", subject=message.subject[:200])
-        return
-    if told.id == 0 and told.state not in DEVICE_NEWS:
-        return
-    if heard.full():  # the sender asks again for what is lost here
-        log.warning("commands.too_many_words", lost=told.state)
-        return
-    heard.put_nowait(told)
-
-
-async def _write(process: Process, heard: asyncio.Queue[Told]) -> None:
+async def _write(process: Process, heard: Heard) -> None:
     while True:
-        told = await heard.get()
+        told = await heard.words.get()
         try:
             await process.database(commands.heard, told, at=timezone.now())
         except Exception:
