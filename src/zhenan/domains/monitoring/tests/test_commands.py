@@ -181,7 +181,7 @@ def test_what_may_not_be_told_is_refused_and_leaves_nothing(terminal, smoke, det
 
 def test_two_presses_of_a_button_are_one_order(terminal, personas):
     row = ask(terminal, personas["town_officer_here"])
-    with pytest.raises(AlreadyAsked, match="under way|正在执行"):
+    with pytest.raises(AlreadyAsked, match=r"under way|正在执行"):
         ask(terminal, personas["city_officer"])
     with pytest.raises(IntegrityError), transaction.atomic():
         DeviceCommand.objects.create(
