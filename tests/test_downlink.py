@@ -10,19 +10,23 @@ from django.utils import timezone
 
 from zhenan.domains.monitoring import adoption, commands, queries
 from zhenan.domains.monitoring.devices import register_device
+from zhenan.domains.monitoring.models import Device as Vehicle
 from zhenan.domains.monitoring.models import DeviceCommand, QuarantinedFrame, UnknownDevice
 from zhenan.domains.monitoring.services import store_quarantined
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.events.services import timeline_of
+from zhenan.kernel.evidence.models import Evidence
 from zhenan.packkit.sync import sync_packs
 from zhenan.server.processes import Process
 from zhenan.server.processes import commands as sender
 from zhenan.server.processes import gateway as gateway_process
+from zhenan.server.processes.files import Files
 from zhenan.server.processes.historian import frames_of
 from zhenan.telemetry.codecs import gb26875
 from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.gateway.core import Config, Gateway
 from zhenan.telemetry.gateway.downlink import Patience
+from zhenan.telemetry.gateway.sessions_jt808 import Media
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.tests.gateway_support import CENTRE, log_of, readings_of
@@ -143,3 +147,26 @@ def test_what_a_device_said_before_it_was_adopted_is_in_the_log_and_nothing_twic
 def test_an_mqtt_command_is_published_under_the_device_s_own_topic(tmp_nats, site, personas):
     one = commands.Outgoing(7, "mqtt_json", "SV.1", "close", {"valve": "closed"}, {}, 0)
     assert sender._message(one) == ("d.SV//1.down.cmd.7", b'{"valve":"closed","id":7}')
+
+
+def test_a_picture_survives_a_gateway_that_is_killed_before_it_is_stored(site, personas, tmp_path, monkeypatch):
+    monkeypatch.setenv("ZHENAN_DATA", str(tmp_path))
+    vehicle = Vehicle.objects.create(
+        protocol="jt808", key="13800138000", model="transport.terminal", programme="transport", subject=site, name="V"
+    )
+    kept = Files(Process("test"))
+    assert kept.media(Media("13800138000", 7, 0, 0, 1, 2, {"time": None}, b"no picture"))
+    (kept.folder / "x.media").write_bytes(b"damaged")
+
+    async def story():
+        process = Process("test")
+        later = asyncio.create_task(Files(process).run())
+        await until(process, lambda: Evidence.objects.filter(target=f"monitoring.device:{vehicle.pk}").exists())
+        later.cancel()
+        await process.once(connections.close_all)
+
+    asyncio.run(asyncio.wait_for(story(), 30))
+    assert Evidence.objects.get().size_bytes == len(b"no picture")
+    assert list(kept.folder.glob("*.media")) == []
+    monkeypatch.setattr("zhenan.server.processes.files.MEDIA_WAITING", 0)
+    assert not kept.media(Media("13800138000", 8, 0, 0, 1, 2, {}, b"x"))  # no room: the terminal keeps it

@@ -6,7 +6,7 @@ import argparse
 import io
 import sys
 
-PROTOCOLS = ("jt808", "gb26875", "hj212")
+PROTOCOLS = ("jt808", "gb26875", "hj212", "mqtt_json")
 
 
 def main(argv: list[str]) -> int:

@@ -6,10 +6,11 @@ from typing import Any, Final
 
 import msgspec
 
-from zhenan.telemetry.codecs import gb26875, hj212, jt808
+from zhenan.telemetry.codecs import gb26875, hj212, jt808, mqtt_json
 from zhenan.telemetry.codecs.base import CodecError, Decoded
 
-PROTOCOLS: Final = ("jt808", "gb26875", "hj212")
+PROTOCOLS: Final = ("jt808", "gb26875", "hj212", "mqtt_json")
+_NEVER: Final = 2**62  # ms: later than any clock, so that every time that comes is believed
 MAX_LINE: Final = 1_048_576  # characters
 _ESCAPED_END = re.compile(r"(?:\\[rn])+$")
 _HEX = re.compile(r"(?:0x)?(?:[0-9a-fA-F]{2}[\s:,-]*)+")
@@ -21,12 +22,14 @@ def decode_line(protocol: str, line: str) -> Decoded:
     Args:
         protocol: one of PROTOCOLS.
         line: hex digits, a text frame (hj212; a literal backslash r or n at its end counts as CR, LF), or a JSON object
-            with `hex` or `text` and, where that is not a whole frame, `level` (body, adu, segment) and `msg_id`.
+            with `hex` or `text` and, where that is not a whole frame, `level` (body, adu, segment) and `msg_id`. For
+            mqtt_json the line is the payload itself.
     """
     if protocol not in PROTOCOLS:
         raise ValueError(f"protocol must be one of {', '.join(PROTOCOLS)}; got {protocol!r}")
     try:
-        return _decode(protocol, line.lstrip("\ufeff").strip())
+        line = line.lstrip("\ufeff").strip()
+        return _payload(line) if protocol == "mqtt_json" else _decode(protocol, line)
     except CodecError as err:
         return {"ok": False, "error": err.reason}
 
@@ -90,6 +93,19 @@ def _decode(protocol: str, line: str) -> Decoded:
     if (protocol, level) == ("hj212", "segment"):
         return hj212.decode_segment(hj212.read_text(data))
     raise CodecError("level")
+
+
+def _payload(line: str) -> Decoded:
+    """A flat JSON payload: readings with their times (null: that of receipt), and what had to be left out."""
+    payload = mqtt_json.decode(line.encode("utf-8", "surrogatepass"), _NEVER)
+    return {
+        "ok": True,
+        "readings": [
+            {"channel": r.channel, "ts": None if r.ts_ms == _NEVER else r.ts_ms, "value": r.value}
+            for r in payload.readings
+        ],
+        "errors": [{"where": e.where, "error": e.reason} for e in payload.errors],
+    }
 
 
 def _as_object(line: str) -> dict[str, Any]:

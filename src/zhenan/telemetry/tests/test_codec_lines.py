@@ -107,3 +107,16 @@ def test_parts_of_a_message_are_joined_when_asked_and_a_part_of_a_file_is_told()
         "ok": True, "file_chunk": {"name": "a.jpg", "offset": 7, "length": 4},
     }  # fmt: skip
     assert decode_line("jt808", chunk.hex()[:-2]) == {"ok": False, "error": "length"}
+
+
+def test_a_json_payload_is_read_as_the_gateway_reads_it():
+    line = '[{"ts": 1772000000000, "values": {"lel": 3.5, "co": null}}, {"lel": 4}]'
+    assert decode_line("mqtt_json", line) == {
+        "ok": True,
+        "readings": [
+            {"channel": "lel", "ts": 1_772_000_000_000, "value": 3.5}, {"channel": "lel", "ts": None, "value": 4.0},
+        ],
+        "errors": [{"where": "[0].values.co", "error": "null"}],
+    }  # fmt: skip
+    assert decode_line("mqtt_json", "\ud800") == {"ok": False, "error": "utf8"}
+    assert decode_line("mqtt_json", "7e") == {"ok": False, "error": "json"}
