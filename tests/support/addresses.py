@@ -47,6 +47,10 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("monitoring:device", "pk", "device"),
     ("monitoring:retire", "pk", "device"),
     ("monitoring:series*", "pk", "point"),
+    ("monitoring:command_device", "pk", "device"),
+    ("monitoring:stranger", "pk", "stranger"),
+    ("monitoring:leave", "pk", "stranger"),
+    ("monitoring:series", "pk", "point"),
     ("monitoring:frame", "pk", "frame"),
     ("monitoring:window", "pk", "maintenance"),
     ("monitoring:end_maintenance", "pk", "maintenance"),
@@ -73,6 +77,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("/api/monitoring/*", "key_id", "key"),
     ("/api/monitoring/*", "point_id", "point"),
     ("/api/backtests/*", "trial_id", "trial"),
+    ("/api/monitoring/*", "device_id", "device"),
+    ("/api/monitoring/*", "command_id", "command"),
     ("/api/inspections/*", "inspection_id", "inspection"),
     ("/api/indicators/*", "code", lambda place: some_indicators(place)),
 ]
@@ -147,7 +153,7 @@ def may_see(user: User, kind: str, obj: models.Model) -> bool:
         return bool(viewers[label](user, key))
     if kind == "notice":
         return bool(obj.recipient_id == user.pk)  # type: ignore[attr-defined]
-    if kind == "frame":
+    if kind in ("frame", "stranger"):
         return user.can("device.edit")  # of nobody's device yet
     if kind == "point":
         return may_see(user, "device", obj.device)  # type: ignore[attr-defined]

@@ -26,8 +26,18 @@ from zhenan.domains.hazards.models import Hazard
 from zhenan.domains.hazards.services import report_hazard
 from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.monitoring.keys import make_key
-from zhenan.domains.monitoring.models import Alarm, ApiKey, Device, Maintenance, Point, QuarantinedFrame
+from zhenan.domains.monitoring.models import (
+    Alarm,
+    ApiKey,
+    Device,
+    DeviceCommand,
+    Maintenance,
+    Point,
+    QuarantinedFrame,
+    UnknownDevice,
+)  # fmt: skip
 from zhenan.domains.monitoring.recording import record_transitions
+from zhenan.domains.monitoring.sightings import store_quarantined
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.evidence.services import store
@@ -150,10 +160,19 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
         name=f"{place.mark} key", division=subject.division, organisation=subject.organisation, readings_per_s=10,
         burst=100, by=None, at=at,
     )[0]  # fmt: skip
-    place.objects["frame"] = QuarantinedFrame.objects.create(
-        sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
-        received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
-    )  # fmt: skip
+    store_quarantined([
+        QuarantinedFrame(
+            sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
+            received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
+        )
+    ])  # fmt: skip
+    place.objects |= {
+        "frame": QuarantinedFrame.objects.get(sequence=number + 1),
+        "stranger": UnknownDevice.objects.get(key=f"{place.mark}-unknown"),
+        "command": DeviceCommand.objects.create(
+            device=device, command="sync_clock", payload={"note": f"{place.mark} command"}, asked_at=at
+        ),
+    }
 
 
 def _work(place: Place, person: User, at: datetime) -> None:
@@ -205,6 +224,6 @@ KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "trial": Trial,
     "frame": QuarantinedFrame,
-    "maintenance": Maintenance, "key": ApiKey,
+    "maintenance": Maintenance, "key": ApiKey, "command": DeviceCommand,
     "organisation": Organisation, "person": User,
 }  # fmt: skip

@@ -16,6 +16,8 @@ from pydantic_core import PydanticCustomError
 from zhenan.packkit.judging import problems_of_rule
 from zhenan.packkit.vocabulary import Word, vocabulary
 from zhenan.packkit.words import hint
+from zhenan.telemetry.codecs.commands import CATALOGUE
+from zhenan.telemetry.gateway.mapping import Layout, path_fault, written
 
 
 def full_code(code: str, info: ValidationInfo) -> str:
@@ -155,13 +157,49 @@ class SubjectsFile(Model):
 # ---- devices.yaml ------------------------------------------------------------------------------------------------
 
 
+def _path(path: str) -> str:
+    return _sound_path(path, one=False)
+
+
+def _single_path(path: str) -> str:
+    return _sound_path(path, one=True)
+
+
+def _sound_path(path: str, *, one: bool) -> str:
+    fault = path_fault(path, one=one)
+    if fault:
+        raise PydanticCustomError("path", "{text}", {"text": fault})
+    return path
+
+
+AnyPath = Annotated[str, AfterValidator(_path)]
+SinglePath = Annotated[str, AfterValidator(_single_path)]
+
+
+class PayloadShape(Model):
+    """Where a JSON payload of the maker's own shape has its samples and their time. All are JSONPath (RFC 9535).
+
+    ``samples``: to the samples, each of which ``ts`` and the channels' ``path`` begin at; ``$``: the payload is one
+    sample. ``ts_unit``: auto takes numbers below 10^11 for seconds. ``local_time``: ISO times without a zone are UTC+8.
+    ``numeric_text``: numbers may be written as text ("12.3").
+    """
+
+    samples: AnyPath = "$"
+    ts: SinglePath | None = None
+    ts_unit: Literal["auto", "ms", "s"] = "auto"
+    local_time: bool = False
+    numeric_text: bool = False
+
+
 class Channel(Model):
     """One channel of a device, yielding one point (``measure``) or several (``bits`` of a status word).
 
     ``channel``: the decoder's name with ``*`` or ``[0-4]`` for what varies: a JSON key; or for GB/T 26875.3
     ``sys{system}.{component type}.{component address}.a{analogue type}`` or ``….status``, and ``status`` for the
     transmission device itself. Value of a point: raw x scale + offset, in the measure's unit; a bit gives 0 or 1.
-    ``states`` turns a JSON text into a state's number. A value outside ``range`` is unfit (quality bad), never judged.
+    ``path`` is the channel's place in a JSON payload of the maker's own shape (JSONPath within a sample, see
+    PayloadShape). ``states`` turns a JSON text into a state's number. A value outside ``range`` is unfit (quality
+    bad), never judged.
     """
 
     channel: str = Field(pattern=r"^[A-Za-z0-9_*\[\]-]+(\.[A-Za-z0-9_*\[\]-]+)*$", max_length=64)
@@ -173,6 +211,7 @@ class Channel(Model):
     bits: dict[MeasureCode, Annotated[int, Field(ge=0, le=15)]] = {}
     states: dict[str, int] = {}
     every_s: float | None = Field(default=None, gt=0)  # how often it normally reports; None: only on change
+    path: SinglePath | None = None
 
     @model_validator(mode="after")
     def _one_way(self) -> Channel:
@@ -210,6 +249,7 @@ class DeviceModel(Model):
     """A model of device. ``part_of``: reports through a device of that model (terminal behind a transmission device).
 
     ``offline_after_s``: without a reading for so long it counts as offline. ``life_years`` from the date of making.
+    ``downlink``: the commands of its protocol that it may be given; left out, all of them.
     """
 
     code: OwnCode
@@ -219,6 +259,8 @@ class DeviceModel(Model):
     part_of: Reference | None = None
     channels: list[Channel] = Field(min_length=1)
     commands: list[Command] = []
+    downlink: list[str] | None = None
+    payload: PayloadShape | None = None
     life_years: float | None = Field(default=None, gt=0)
     life_source: str | None = None
     offline_after_s: float | None = Field(default=None, gt=0)
@@ -236,7 +278,39 @@ class DeviceModel(Model):
             raise ValueError("commands are given for function actuator, and for no other")
         if (self.life_years is None) != (self.life_source is None):
             raise ValueError("life_years and life_source go together")
+        self._check_paths()
+        known = list(CATALOGUE.get(self.protocol, {}))
+        for code in self.downlink or ():
+            if code not in known:
+                raise ValueError(f"downlink: {self.protocol} has no command {code!r}{hint(code, known)}")
         return self
+
+    def _check_paths(self) -> None:
+        """Either the payload is flat, or it has a shape and every channel its place in it."""
+        placed = [c.channel for c in self.channels if c.path is not None]
+        if not placed and self.payload is None:
+            return
+        if self.protocol != "mqtt_json":
+            raise ValueError(f"path and payload belong to protocol mqtt_json; got {self.protocol}")
+        lacking = [c.channel for c in self.channels if c.path is None]
+        if lacking:
+            raise ValueError(f"channels without a path: {', '.join(lacking)}; give all of them one, or none")
+        varying = [c.channel for c in self.channels if "*" in c.channel or "[" in c.channel]
+        if varying:
+            raise ValueError(f"a channel with a path has a plain name; got {', '.join(varying)}")
+
+    @property
+    def layout(self) -> str:
+        """How its JSON payload is laid out, as the gateway takes it; "" for a flat one."""
+        if not any(c.path for c in self.channels):
+            return ""
+        shape = self.payload or PayloadShape()
+        return written(
+            Layout(
+                {c.channel: c.path for c in self.channels if c.path}, shape.samples, shape.ts or "", shape.ts_unit,
+                shape.local_time, shape.numeric_text,
+            )
+        )  # fmt: skip
 
 
 class DevicesFile(Model):

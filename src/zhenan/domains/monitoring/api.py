@@ -13,10 +13,11 @@ from ninja import Query, Router, Schema
 from ninja.errors import HttpError
 from pydantic import Field
 
+from zhenan.domains.monitoring import commands, services
 from zhenan.domains.monitoring import series as series_of
-from zhenan.domains.monitoring import services
 from zhenan.domains.monitoring.key_api import router as key_router
-from zhenan.domains.monitoring.models import Alarm, Device, Point
+from zhenan.domains.monitoring.models import Alarm, Device, DeviceCommand, Point
+from zhenan.kernel.access.guards import NotAllowed
 from zhenan.kernel.errors import DomainError
 from zhenan.kernel.people.models import User
 
@@ -216,6 +217,95 @@ def list_devices(
 def _device(device: Device) -> dict[str, Any]:
     names = ("id", "key", "protocol", "model", "name", "subject_id", "active", "online", "last_seen_at")
     return {name: getattr(device, name) for name in names} | {"points": list(device.points.all())}
+
+
+class CommandOut(Schema):
+    """``state``: waiting, sent, accepted, confirmed, denied, timed_out or expired. ``reply``: what the device
+    answered."""
+
+    id: int
+    device_id: int
+    alarm_id: UUID | None
+    command: str
+    payload: dict[str, Any]
+    state: str
+    error: str
+    reply: Any
+    tries: int
+    asked_at: datetime
+    expires_at: datetime | None
+    sent_at: datetime | None
+    confirmed_at: datetime | None
+    ended_at: datetime | None
+
+
+class CommandIn(Schema):
+    """``command`` and ``args`` as the device's possible commands name them; ``keep_s``: how long it may wait for it."""
+
+    command: str = Field(max_length=60)
+    args: dict[str, Any] = Field(default_factory=dict, max_length=20)
+    alarm_id: UUID | None = None
+    keep_s: int = Field(3600, ge=10, le=7 * 86_400)
+
+
+class Possible(Schema):
+    """``args``: name, kind (int, text, time, hex, bool), bounds, default."""
+
+    command: str
+    label: str
+    grave: bool
+    args: list[dict[str, Any]]
+
+
+@router.get("/devices/{device_id}/commands", response=list[CommandOut])
+def list_commands(request: HttpRequest, device_id: int) -> Any:
+    """The newest 100 commands of a device."""
+    return list(_one_device(request, device_id).commands.all()[:100])
+
+
+@router.get("/devices/{device_id}/possible", response=list[Possible])
+def possible_commands(request: HttpRequest, device_id: int) -> Any:
+    """What the device may be told now."""
+    return [
+        {"command": o.code, "label": o.label, "grave": o.grave,
+         "args": [a._asdict() | {"default": o.given.get(a.name, a.default)} for a in o.args]}
+        for o in commands.offers_for(_one_device(request, device_id))
+    ]  # fmt: skip
+
+
+@router.post("/devices/{device_id}/commands", response={201: CommandOut, 403: Problem, 409: Problem})
+def give_command(request: HttpRequest, device_id: int, asked: CommandIn) -> Any:
+    """Tell a device something. 201: it is on its way; ask for the command to learn what became of it."""
+    user, device = _user(request), _one_device(request, device_id)
+    if asked.alarm_id is not None:
+        alarm = get_object_or_404(Alarm.objects.visible_to(user), pk=asked.alarm_id)
+        if device.subject_id != alarm.subject_id:
+            raise HttpError(422, "alarm_id: that alarm is at another site")
+    try:
+        row = commands.ask(
+            device_id, command=asked.command, args=asked.args, by=user, at=timezone.now(), alarm_id=asked.alarm_id,
+            keep=timedelta(seconds=asked.keep_s),
+        )  # fmt: skip
+    except NotAllowed as err:
+        return 403, {"code": err.code, "detail": str(err)}
+    except DomainError as err:
+        return 409, {"code": err.code, "detail": str(err)}
+    return 201, row
+
+
+@router.get("/commands/{command_id}", response=CommandOut)
+def get_command(request: HttpRequest, command_id: int) -> Any:
+    """A command as it stands."""
+    if not 0 < command_id < 2**63:
+        raise HttpError(404, "no such command")
+    return get_object_or_404(DeviceCommand.objects.visible_to(_user(request)), pk=command_id)
+
+
+def _one_device(request: HttpRequest, device_id: int) -> Device:
+    if not 0 < device_id < 2**63:
+        raise HttpError(404, "no such device")
+    rows = Device.objects.visible_to(_user(request)).select_related("parent").prefetch_related("points")
+    return get_object_or_404(rows, pk=device_id)
 
 
 class Series(Schema):

@@ -1,4 +1,4 @@
-"""Registering devices and adopting those that reported before anyone registered them."""
+"""Registering devices and taking them out of service."""
 
 from __future__ import annotations
 
@@ -8,15 +8,14 @@ from datetime import date, datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max
 
-from zhenan.domains.monitoring.errors import DeviceTaken, WrongModel
-from zhenan.domains.monitoring.models import Device, Point, QuarantinedFrame
+from zhenan.domains.monitoring.errors import DeviceTaken
+from zhenan.domains.monitoring.models import Device, Point
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.access import require
 from zhenan.kernel.events.services import record
 from zhenan.kernel.people.models import User
-from zhenan.packkit.devices import Binding, bindings, channel_of
+from zhenan.packkit.devices import Binding, bindings
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import DeviceModel
 
@@ -114,54 +113,3 @@ def retire_device(device_id: int, *, by: User | None, at: datetime) -> Device:
             )
             announce_change()
     return device
-
-
-def unknown_devices() -> list[dict[str, Any]]:
-    """Devices that report but are not registered: protocol, key, frames kept, newest frame's time; the newest first."""
-    rows: Any = (
-        QuarantinedFrame.objects.filter(reason="unknown_device")
-        .exclude(device_key="")
-        .values("protocol", "device_key")
-        .annotate(frames=Count("pk"), last=Max("received_at"))
-        .order_by("-last")
-    )
-    return list(rows)
-
-
-def channels_seen(protocol: str, key: str, *, limit: int = 50) -> list[str]:
-    """The channels that an unknown device's kept frames carry."""
-    seen: dict[str, None] = {}
-    for decoded in (
-        QuarantinedFrame.objects.filter(protocol=protocol, device_key=key)
-        .exclude(decoded=None)
-        .values_list("decoded", flat=True)[:limit]
-    ):
-        for reading in decoded.get("readings", []) if isinstance(decoded, dict) else []:
-            seen.setdefault(str(reading.get("channel", "")), None)
-    return [channel for channel in seen if channel]
-
-
-def adopt(*, protocol: str, keys: Sequence[str], model: str, subject: Subject, by: User, at: datetime) -> list[Device]:
-    """Register unknown devices, one or a thousand, under one subject; the frames kept so far stay in quarantine.
-
-    Raises WrongModel, DeviceTaken; then nothing is adopted.
-    """
-    spec = registry().device_model(model)
-    if spec.protocol != protocol:
-        raise WrongModel(model=model, protocol=spec.protocol, came=protocol)
-    adopted = []
-    with transaction.atomic():
-        for key in keys:
-            channels = [c for c in channels_seen(protocol, key) if channel_of(spec, c)]
-            adopted.append(
-                register_device(
-                    subject=subject,
-                    model=model,
-                    key=key,
-                    name=f"{spec.name.label(by.language)} {key[-6:]}",
-                    by=by,
-                    at=at,
-                    channels=channels or None,
-                )
-            )
-    return adopted

@@ -11,11 +11,13 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.monitoring import queries, recipients
+from zhenan.domains.monitoring import importing, queries, recipients
+from zhenan.domains.monitoring.command_words import error_word
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.kernel import slots
 from zhenan.kernel.events import kinds
 from zhenan.kernel.evidence.services import viewers
+from zhenan.kernel.imports import specs as imports
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow import ladders
 from zhenan.kernel.workflow.models import Deadline
@@ -40,7 +42,7 @@ def register() -> None:
     )
     slots.nav.register(
         slots.NavItem(
-            "quarantine", _("Unknown devices"), "monitoring:quarantine", SECTION, "zoom-question", "device.edit", 12
+            "quarantine", _("Unknown devices"), "monitoring:unknown", SECTION, "zoom-question", "device.edit", 12
         )
     )
     slots.nav.register(
@@ -61,6 +63,8 @@ def register() -> None:
     slots.map_layers.register(
         slots.MapLayer("alarms", _("Live alarms"), map_layer, "alarm.view", "#d63939", live_topic="alarm", order=10)
     )
+    imports.register(importing.specs)
+    viewers["monitoring.device"] = lambda user, pk: Device.objects.visible_to(user).filter(pk=pk).exists()
     viewers["monitoring.alarm"] = lambda user, pk: Alarm.objects.visible_to(user).filter(pk=pk).exists()
     ladders.register(ladders.Ladder("alarm.respond", people=_people, text=_text, reminders=(100,), rungs=RUNGS))
 
@@ -70,6 +74,7 @@ WORDS = {
     "rule": lambda code: registry().label(code, kind="alarm_rule"),
     "measure": lambda code: registry().label(code, kind="measures"),
     "value": lambda text: "–" if text == "None" else text,
+    "error": error_word,
 }
 
 
@@ -91,6 +96,14 @@ def _kinds() -> None:
         ("device.command", _("Device told: {command}"), "device-remote"),
         ("key.made", _("API key made: {name} ({prefix}…)"), "key"),
         ("key.revoked", _("API key revoked: {name} ({prefix}…)"), "key-off"),
+        ("device.asked", _("Command given: {command}"), "send"),
+        ("device.command_done", _("Device confirmed: {command}"), "circle-check"),
+        ("device.command_denied", _("Device refused: {command} ({error})"), "ban"),
+        ("device.command_silent", _("No answer from the device: {command} ({error})"), "clock-exclamation"),
+        ("device.command_expired", _("The device did not come in time: {command}"), "clock-x"),
+        ("device.ignored", _("Unknown device ignored: {reason}"), "eye-off"),
+        ("device.reconsidered", _("Unknown device waits for a decision again"), "eye"),
+        ("device.file", _("File received: {name}"), "paperclip"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)
 

@@ -73,3 +73,48 @@ class BadPeriod(DomainError):
 class AlreadyOver(DomainError):
     code = "maintenance.already_over"
     message = _("This maintenance is over already, since {ended}.")
+
+
+class OutOfService(DomainError):
+    code = "device.out_of_service"
+    message = _("{name} is out of service; it is told nothing.")
+
+
+class NotPossible(DomainError):
+    code = "device.not_possible"
+    message = _("{name} cannot be told “{command}”: its protocol or its model does not have it.")
+
+
+class BadArgument(DomainError):
+    code = "device.bad_argument"
+    message = _("The command cannot be given so: {faults}.")
+
+
+class AlreadyAsked(DomainError):
+    code = "device.already_asked"
+    message = _("“{command}” is under way at {name} already; wait for its end.")
+
+
+class AlreadyDecided(DomainError):
+    code = "device.already_adopted"
+    message = _("{key} is adopted already.")
+
+
+class NoChannels(DomainError):
+    code = "device.no_channels"
+    message = _("Nothing that {key} was heard to report belongs to the model {model}; choose another model.")
+
+
+class WhyMissing(DomainError):
+    code = "device.reason_missing"
+    message = _("Say in a few words why.")
+
+
+class NoSuggestion(DomainError):
+    code = "device.no_suggestion"
+    message = _("No model knows what {key} reports; choose one.")
+
+
+class NoSite(DomainError):
+    code = "device.no_site"
+    message = _("{why}")

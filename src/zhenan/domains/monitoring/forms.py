@@ -9,12 +9,15 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from zhenan.domains.monitoring.command_words import ARGUMENTS
+from zhenan.domains.monitoring.commands import Offer
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.evidence.forms import PhotosField, PlacedForm
 from zhenan.kernel.people.models import User
 from zhenan.kernel.people.queries import with_posts
 from zhenan.packkit.registry import registry
+from zhenan.telemetry.codecs.commands import Arg
 
 
 class AssignForm(forms.Form):
@@ -51,30 +54,37 @@ class CloseForm(forms.Form):
     note = forms.CharField(label=_("Note"), widget=forms.Textarea(attrs={"rows": 2}), required=False, max_length=2000)
 
 
-class AdoptForm(forms.Form):
-    """Unknown devices of one protocol, the model that they are, and the subject they stand at."""
+def find_subject(text: str, user: User, capability: str = "device.edit") -> Subject:
+    """The one subject with this identity or exact name that the user may change. Raises forms.ValidationError."""
+    visible = Subject.objects.visible_to(user, capability)
+    found = list(visible.filter(key=text)[:2]) or list(visible.filter(name=text)[:2])
+    if len(found) != 1:
+        words = _("no site has it") if not found else _("several sites have it; give the identity")
+        raise forms.ValidationError(f"{text}: {words}")
+    return found[0]
 
-    protocol = forms.CharField(widget=forms.HiddenInput)
-    keys = forms.MultipleChoiceField(label=_("Devices"))
+
+def model_choices(protocol: str = "") -> list[tuple[str, str]]:
+    """Device models that people can choose, of one protocol or of all."""
+    book = registry()
+    models = [model for model in book.device_models() if not protocol or model.protocol == protocol]
+    return [(model.code, book.label(model.code, kind="device_model")) for model in models]
+
+
+class AdoptForm(forms.Form):
+    """What an unknown device is and where it stands."""
+
     model = forms.ChoiceField(label=_("Model"))
     subject = forms.CharField(label=_("Site: its identity or exact name"), max_length=200)
+    name = forms.CharField(label=_("Name"), max_length=200, required=False)
 
-    def __init__(self, *args: Any, user: User, protocol: str, keys: list[str], **kwargs: Any) -> None:
+    def __init__(self, *args: Any, user: User, protocol: str, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.user = user
-        models = [m for m in registry().device_models() if m.protocol == protocol]
-        choices: list[tuple[str, str]] = [(m.code, registry().label(m.code, kind="device_model")) for m in models]
-        self.fields["model"].choices = choices  # type: ignore[attr-defined]
-        self.fields["keys"].choices = [(key, key) for key in keys]  # type: ignore[attr-defined]
+        self.fields["model"].choices = model_choices(protocol)  # type: ignore[attr-defined]
 
     def clean_subject(self) -> Subject:
-        text = self.cleaned_data["subject"].strip()
-        visible = Subject.objects.visible_to(self.user, "device.edit")
-        found = list(visible.filter(key=text)[:2]) or list(visible.filter(name=text)[:2])
-        if len(found) != 1:
-            words = _("no site has it") if not found else _("several sites have it; give the identity")
-            raise forms.ValidationError(f"{text}: {words}")
-        return found[0]
+        return find_subject(self.cleaned_data["subject"].strip(), self.user)
 
 
 class MaintenanceForm(forms.Form):
@@ -120,4 +130,52 @@ class MaintenanceForm(forms.Form):
         named = [name for name in ("device", "site", "programme") if data.get(name)]
         if not self.errors and len(named) != 1:
             raise forms.ValidationError(_("Name one of them: a device, a site, or a programme."))
+        return data
+
+
+class AdoptManyForm(forms.Form):
+    """The same for many devices at once: one model or each its suggested one, one site."""
+
+    model = forms.ChoiceField(label=_("Model"), required=False)
+    subject = forms.CharField(label=_("Site: its identity or exact name"), max_length=200)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        suggested = [("", _("to each the suggested one"))]
+        self.fields["model"].choices = [*suggested, *model_choices()]  # type: ignore[attr-defined]
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(label=_("Why"), max_length=300)
+
+
+class CommandForm(forms.Form):
+    """The arguments of a command. The bounds are those of the protocol; the service checks them again."""
+
+    def __init__(self, data: Any = None, *, offer: Offer) -> None:
+        super().__init__(data, prefix=f"{offer.about.pk}-{offer.code}")
+        self.args = offer.args
+        for arg in offer.args:
+            field = self._field(arg)
+            field.label = ARGUMENTS.get(arg.name, arg.name)
+            field.initial = offer.given.get(arg.name, arg.default)
+            self.fields[arg.name] = field
+
+    @staticmethod
+    def _field(arg: Arg) -> forms.Field:
+        if arg.kind == "int":
+            return forms.IntegerField(min_value=arg.low, max_value=arg.high)
+        if arg.kind == "bool":
+            return forms.BooleanField(required=False)
+        if arg.kind == "time":
+            widget = forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M")
+            return forms.DateTimeField(widget=widget)
+        return forms.CharField(max_length=arg.high)
+
+    def arguments(self) -> dict[str, Any]:
+        """As `commands.ask` takes them: times local, without a zone."""
+        data = dict(self.cleaned_data)
+        for arg in self.args:
+            if arg.kind == "time":
+                data[arg.name] = timezone.localtime(data[arg.name]).replace(tzinfo=None).isoformat()
         return data

@@ -158,12 +158,12 @@ class DeviceList(ListPage):
 
 REASONS = {
     "unknown_device": _("unknown device"),
-    "unknown_channel": _("unknown channel"),
+    "unmapped": _("unknown channel"),
     "malformed": _("malformed"),
+    "malformed_body": _("content cannot be read"),
+    "identity": _("wrong authentication"),
     "future": _("time in the future"),
     "flood": _("too many messages"),
-    "unauthenticated": _("not authenticated"),
-    "bad_value": _("value cannot be read"),
 }
 
 
@@ -183,6 +183,7 @@ class QuarantineList(ListPage):
         Column("protocol", _("Protocol"), sort="protocol"),
         Column("device_key", _("Device identity"), sort="device_key", kind="code"),
         Column("detail", _("Detail")),
+        Column("get_state_display", _("State"), phone=False),
         Column(
             "raw",
             _("Bytes"),

@@ -42,6 +42,7 @@ class PointRow:
     low: float | None
     high: float | None
     states: dict[str, float] | None
+    layout: str = ""  # of a JSON payload in a shape of the model's own
 
     @property
     def partition(self) -> int:
@@ -76,7 +77,9 @@ def gateway_points() -> Iterator[PointRow]:
         "low",
         "high",
         "states",
+        "device__model",
     )
+    layouts = {model.code: model.layout for model in registry().device_models() if model.layout}
     rows = (
         Point.objects.filter(device__active=True)
         .annotate(
@@ -86,7 +89,7 @@ def gateway_points() -> Iterator[PointRow]:
         .values_list(*fields)
     )
     for row in rows.iterator(chunk_size=20_000):
-        yield PointRow(*row)
+        yield PointRow(*(*row[:-1], layouts.get(row[-1], "")))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 
-from zhenan.domains.monitoring import commands
+from django.db import transaction
+
+from zhenan.domains.monitoring import adoption, commands
 from zhenan.domains.monitoring.models import Device, Point, QuarantinedFrame
 from zhenan.packkit.registry import registry
 
@@ -15,7 +17,9 @@ QUARANTINE_KEPT = 100_000  # newest frames kept for the operator; the counts go 
 def store_quarantined(frames: Iterable[QuarantinedFrame]) -> int:
     """Keep frames that could not be taken, for the operator. Writing one again changes nothing; the oldest go first."""
     rows = list(frames)
-    QuarantinedFrame.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+    with transaction.atomic():
+        QuarantinedFrame.objects.bulk_create(rows, ignore_conflicts=True, batch_size=1000)
+        adoption.meet(rows)
     newest = max((row.sequence for row in rows), default=0)
     if newest % 1000 < len(rows):  # now and then, not at every batch
         kept = QuarantinedFrame.objects.order_by("-sequence").values_list("sequence", flat=True)

@@ -166,7 +166,7 @@ def _commands(alarms: Sequence[Alarm], episodes: Episodes, at: datetime) -> list
     devices: dict[tuple[int, str], list[Device]] = {}
     for device in wanted.order_by("pk"):
         devices.setdefault((device.subject_id, device.model), []).append(device)
-    rows = DeviceCommand.objects.filter(alarm__in={alarm.pk for alarm, _act in acts})
+    rows = DeviceCommand.objects.filter(alarm__in={alarm.pk for alarm, _act in acts}, asked_by=None)
     known = set(rows.values_list("alarm_id", "device_id", "command"))
     fresh: dict[Any, DeviceCommand] = {}
     for alarm, act in acts:

@@ -2,7 +2,15 @@
 
 from django.urls import path
 
-from zhenan.domains.monitoring import key_pages, lists, maintenance_views, series_views, views
+from zhenan.domains.monitoring import (
+    key_pages,
+    lists,
+    lists_adoption,
+    maintenance_views,
+    series_views,
+    views,
+    views_adoption,
+)
 
 app_name = "monitoring"
 prefix = "monitoring/"
@@ -17,6 +25,8 @@ urlpatterns = [
     path("alarms/<uuid:pk>/close/", views.close, name="close"),
     path("devices/", lists.DeviceList.as_view(), name="devices"),
     path("devices/<int:pk>/", views.device, name="device"),
+    path("alarms/<uuid:pk>/command/", views.command_alarm, name="command_alarm"),
+    path("devices/<int:pk>/command/", views.command_device, name="command_device"),
     path("devices/<int:pk>/retire/", views.retire, name="retire"),
     path("points/<int:pk>/series/", views.series, name="series"),
     path("points/<int:pk>/export/", series_views.export, name="series_export"),
@@ -28,5 +38,7 @@ urlpatterns = [
     path("keys/new/", key_pages.new_key, name="new_key"),
     path("quarantine/", lists.QuarantineList.as_view(), name="quarantine"),
     path("quarantine/<int:pk>/", views.frame, name="frame"),
-    path("quarantine/unknown/", views.unknown, name="unknown"),
+    path("quarantine/unknown/", lists_adoption.UnknownList.as_view(), name="unknown"),
+    path("quarantine/unknown/<int:pk>/", views_adoption.stranger, name="stranger"),
+    path("quarantine/unknown/<int:pk>/leave/", views_adoption.leave, name="leave"),
 ]

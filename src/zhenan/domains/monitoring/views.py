@@ -17,8 +17,8 @@ from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from zhenan.domains.monitoring import commands, forms, frames, services
 from zhenan.domains.monitoring import devices as device_services
-from zhenan.domains.monitoring import forms, services
 from zhenan.domains.monitoring import series as series_of
 from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
 from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
@@ -34,7 +34,7 @@ from zhenan.packkit.schema import AlarmRule
 def _alarm(request: AuthedRequest, pk: UUID) -> Alarm:
     rows = Alarm.objects.visible_to(request.user).select_related(
         "subject__division",
-        "device",
+        "device__parent",
         "point",
         "assigned_to",
         "acknowledged_by",
@@ -83,7 +83,8 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
         "folded": alarm.folded.select_related("device")[:100] if rule is not None and rule.covers else (),
         "folded_count": alarm.folded.count() if rule is not None and rule.covers else 0,
         "maintenance": maintenance_of([alarm.device], at=timezone.now()),
-        "commands": alarm.commands.select_related("device"),
+        "commands": alarm.commands.select_related("device", "asked_by"),
+        "offers": _offers(request, commands.offers_at(alarm) if alarm.state != Alarm.State.CLOSED else []),
         "phone": alarm.assigned_to_id == request.user.pk,
         "rule_source": source_of(alarm, rule, request.LANGUAGE_CODE),
         "chart_since": (alarm.onset - timedelta(minutes=15)).isoformat(),
@@ -200,7 +201,8 @@ def device(request: AuthedRequest, pk: int) -> HttpResponse:
         "points": points,
         "model": registry().label(found.model, kind="device_model"),
         "alarms": Alarm.objects.filter(device=found).select_related("point")[:20],
-        "commands": found.commands.select_related("asked_by")[:20],
+        "commands": found.commands.select_related("asked_by", "device")[:20],
+        "offers": _offers(request, commands.offers_for(found)),
         "may_edit": request.user.can("device.edit"),
         "may_silence": request.user.can(CAPABILITY),
         "maintenance": maintenance_of([found], at=timezone.now()),
@@ -238,6 +240,54 @@ def _time(request: HttpRequest, name: str) -> datetime | None:
     return timezone.make_aware(found) if found and timezone.is_naive(found) else found
 
 
+def _offers(request: AuthedRequest, offers: list[commands.Offer]) -> list[tuple[commands.Offer, forms.CommandForm]]:
+    """What this person may tell devices here, with a form for each."""
+    if not request.user.can("device.command"):
+        return []
+    return [(offer, forms.CommandForm(offer=offer)) for offer in offers]
+
+
+def _tell(request: AuthedRequest, offers: list[commands.Offer], alarm_id: UUID | None) -> None:
+    """Give the command that was pressed; what came of that is said on the page that follows."""
+    wanted = (request.POST.get("device", ""), request.POST.get("command", ""))
+    offer = next((o for o in offers if (str(o.about.pk), o.code) == wanted), None)
+    if offer is None:
+        messages.error(request, _("This device cannot be told that now."))
+        return
+    form = forms.CommandForm(request.POST, offer=offer)
+    if not form.is_valid():
+        faults = "; ".join(f"{form.fields[name].label}: {' '.join(map(str, e))}" for name, e in form.errors.items())
+        messages.error(request, f"{offer.label}: {faults}")
+        return
+    try:
+        commands.ask(
+            offer.about.pk, command=offer.code, args=form.arguments(), by=request.user, at=timezone.now(),
+            alarm_id=alarm_id,
+        )  # fmt: skip
+    except DomainError as err:
+        messages.error(request, str(err))
+    else:
+        said = _("{command}: on its way. What becomes of it is shown here.")
+        messages.success(request, said.format(command=offer.label))
+
+
+@require_POST
+@needs("device.command")
+def command_device(request: AuthedRequest, pk: int) -> HttpResponse:
+    rows = Device.objects.visible_to(request.user, "device.command").select_related("parent")
+    found = get_object_or_404(rows.prefetch_related("points"), pk=pk)
+    _tell(request, commands.offers_for(found), None)
+    return redirect("monitoring:device", pk=pk)
+
+
+@require_POST
+@needs("device.command")
+def command_alarm(request: AuthedRequest, pk: UUID) -> HttpResponse:
+    found = _alarm(request, pk)
+    _tell(request, commands.offers_at(found), found.pk)
+    return redirect("monitoring:alarm", pk=pk)
+
+
 @needs("device.edit")
 def frame(request: AuthedRequest, pk: int) -> HttpResponse:
     found = get_object_or_404(QuarantinedFrame, pk=pk)
@@ -246,46 +296,10 @@ def frame(request: AuthedRequest, pk: int) -> HttpResponse:
         (f"{at:04x}", raw[at : at + 16].hex(" "), _printable(raw[at : at + 16]))
         for at in range(0, min(len(raw), 8192), 16)
     ]
-    return render(
-        request, "monitoring/frame.html", {"frame": found, "lines": lines, "reason": reason_word(found.reason)}
-    )
+    decoded = frames.readable(found.protocol, raw) if found.protocol != "mqtt_json" else None
+    context = {"frame": found, "lines": lines, "reason": reason_word(found.reason), "decoded": decoded or found.decoded}
+    return render(request, "monitoring/frame.html", context)
 
 
 def _printable(data: bytes) -> str:
     return "".join(chr(byte) if 32 <= byte < 127 else "·" for byte in data)
-
-
-@needs("device.edit")
-def unknown(request: AuthedRequest) -> HttpResponse:
-    """Devices that report and are not registered; adopt one or a thousand."""
-    waiting = device_services.unknown_devices()
-    protocol = (
-        request.POST.get("protocol") or request.GET.get("protocol") or (waiting[0]["protocol"] if waiting else "")
-    )
-    keys = [row["device_key"] for row in waiting if row["protocol"] == protocol]
-    form = forms.AdoptForm(
-        request.POST or None, user=request.user, protocol=protocol, keys=keys, initial={"protocol": protocol}
-    )
-    if request.method == "POST" and form.is_valid():
-        data = form.cleaned_data
-        try:
-            adopted = device_services.adopt(
-                protocol=protocol,
-                keys=data["keys"],
-                model=data["model"],
-                subject=data["subject"],
-                by=request.user,
-                at=timezone.now(),
-            )
-        except DomainError as err:
-            form.add_error(None, str(err))
-        else:
-            messages.success(request, _("{count} devices adopted.").format(count=len(adopted)))
-            return redirect("monitoring:unknown")
-    context = {
-        "form": form,
-        "protocol": protocol,
-        "protocols": sorted({row["protocol"] for row in waiting}),
-        "waiting": [row for row in waiting if row["protocol"] == protocol][:1000],
-    }
-    return render(request, "monitoring/unknown.html", context, status=422 if form.is_bound else 200)

@@ -3,10 +3,13 @@
 import math
 
 import pytest
+from pydantic import ValidationError
 
 from zhenan.packkit.devices import bindings, channel_of
 from zhenan.packkit.loader import load_pack
 from zhenan.packkit.registry import DEFAULT_DIR, from_packs
+from zhenan.packkit.schema import DeviceModel
+from zhenan.telemetry.gateway.mapping import compiled
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +70,44 @@ def test_json_texts_become_states_and_unknown_ones_become_nothing(registry):
 def test_a_value_outside_the_range_is_unfit(registry, value, fits):
     gas = bindings(registry.device_model("catering_gas.gas_detector"), source="CG1-D")[0]
     assert (gas.measure, gas.fits(value)) == ("gas_lel", fits)
+
+
+def _faults(**model):
+    base = {"code": "p.m", "name": {"zh": "型号", "en": "Model"}, "protocol": "mqtt_json"}
+    channel = {"channel": "lel", "measure": "gas_lel", "unit": "%LEL"}
+    channels = [channel | one for one in model.pop("channels", [{}])]
+    try:
+        DeviceModel.model_validate(base | {"channels": channels} | model)
+    except ValidationError as err:
+        return [(".".join(map(str, e["loc"])), e["msg"]) for e in err.errors()]
+    return []
+
+
+def test_every_bad_path_of_a_model_is_named_at_once():
+    faults = _faults(channels=[{"path": "lel"}, {"channel": "co", "measure": "co_ppm", "unit": "ppm", "path": "$..co"}],
+                     payload={"samples": "$.a[", "ts": "$.t[*]"})  # fmt: skip
+    assert [where for where, _ in faults] == ["channels.0.path", "channels.1.path", "payload.samples", "payload.ts"]
+    assert "begins with $" in faults[0][1]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ({"channels": [{"path": "$.a"}, {"channel": "co", "measure": "co_ppm", "unit": "ppm"}]}, "without a path: co"),
+        ({"payload": {"ts": "$.t"}}, "without a path: lel"),
+        ({"channels": [{"path": "$.a"}], "protocol": "hj212"}, "belong to protocol mqtt_json"),
+        ({"channels": [{"channel": "lel[0-9]", "path": "$.a"}]}, "plain name"),
+        ({"protocol": "gb26875", "downlink": ["sync_clok"]}, "did you mean 'sync_clock'"),
+    ],
+)
+def test_a_mapping_that_cannot_work_is_refused_with_the_reason(model, words):
+    assert any(words in text for _, text in _faults(**model))
+
+
+def test_a_sound_mapping_gives_the_gateway_its_layout():
+    assert _faults(channels=[{"path": "$.g.lel"}], payload={"samples": "$.d[*]", "ts": "$.t", "ts_unit": "s"}) == []
+    model = DeviceModel.model_validate(
+        {"code": "p.m", "name": {"zh": "型号", "en": "Model"}, "protocol": "mqtt_json",
+         "channels": [{"channel": "lel", "measure": "gas_lel", "unit": "%LEL", "path": "$.g.lel"}]}
+    )  # fmt: skip
+    assert compiled(model.layout).layout.channels == {"lel": "$.g.lel"}

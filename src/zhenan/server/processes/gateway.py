@@ -14,35 +14,37 @@ import os
 import re
 import socket
 import ssl
-import time
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
 import structlog
 from django.conf import settings
+from django.utils import timezone
 
-from zhenan.domains.monitoring import keys, queries
+from zhenan.domains.monitoring import adoption, keys, queries
 from zhenan.server import config, embedded
 from zhenan.server.processes import Process, addresses, announced, listen, run
-from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, shared
+from zhenan.server.processes.files import Files
+from zhenan.server.processes.gateway_together import MQTT_SOURCE, Together
+from zhenan.server.processes.sharing import beside, lane_count, shared
+from zhenan.telemetry.gateway.attachments import Address
 from zhenan.telemetry.gateway.core import Config, Gateway
 from zhenan.telemetry.gateway.http_server import HttpLimits
-from zhenan.telemetry.gateway.intake import KEY_S, Intake
 from zhenan.telemetry.gateway.keys import Key
-from zhenan.telemetry.gateway.mqtt import MqttListener
+from zhenan.telemetry.gateway.replaying import Kept, replay
 from zhenan.telemetry.gateway.tcp import Limits
 from zhenan.telemetry.gateway.tls import TlsFault, server_context
-from zhenan.telemetry.lease import Lease
-from zhenan.telemetry.log import streams
-from zhenan.telemetry.log.chain import KEYS, read_keys
 from zhenan.telemetry.log.connect import connect
-from zhenan.telemetry.log.follower import Follower
 
 log = structlog.get_logger("zhenan.gateway")
-MQTT_SOURCE = "mqtt"  # who writes to the log what came by MQTT, whichever gateway it is
 PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080}
 USED_S = 30.0
+# Served only where a port is set: few devices need them.
+FURTHER_PORTS = ("gb26875_hex",)
+UDP = ("gb26875", "jt808")
+FILES_PORT = 6809
+ADOPTED_S = 5.0  # how often the gateway looks for kept frames of devices that were registered since
 
 
 def main(argv: list[str]) -> int:
@@ -54,6 +56,8 @@ def main(argv: list[str]) -> int:
         parser.add_argument(f"--{protocol}-port", type=int, default=default, metavar="PORT")
     asked = parser.parse_args(argv)
     ports = {protocol: _free(protocol, getattr(asked, f"{protocol}_port")) for protocol in PORTS}
+    further = {name: config.number(f"ZHENAN_{name.upper()}_PORT", default=0) for name in FURTHER_PORTS}
+    ports |= {name: port for name, port in further.items() if port}
     return run("gateway", lambda process: _main(process, asked.host, ports))
 
 
@@ -90,7 +94,15 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         burst=burst,
         http_limits=HttpLimits(body=config.number("ZHENAN_HTTP_BODY_MB", default=4) * 1024 * 1024),
         tls=tls_of(),
+        udp={name: port for name in UDP if (port := config.number(f"ZHENAN_{name.upper()}_UDP_PORT", default=0))},
+        files=files_address(),
     )
+
+
+def files_address() -> Address | None:
+    """Where terminals are told to bring the files of their alarms; None: they are not asked for."""
+    name = os.environ.get("ZHENAN_FILES_ADDRESS", "")
+    return Address(name, config.number("ZHENAN_FILES_PORT", default=FILES_PORT)) if name else None
 
 
 def tls_of() -> dict[str, ssl.SSLContext]:
@@ -131,7 +143,8 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
             if used := gateway.keys.take_used():
                 await process.database(keys.record_use, used)
 
-    gateway = Gateway(client, load, stamp, settings_of(host, ports), load_keys)
+    files = Files(process)
+    gateway = Gateway(client, load, stamp, settings_of(host, ports), load_keys, media=files.media)
     together = Together(gateway, engines.nats_url) if shared() else None
 
     def figures() -> Mapping[str, float]:
@@ -146,11 +159,17 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
 
     try:
         await process.until_stopped(
-            _serve(gateway, together), process.report(figures), listen("zhenan_devices", gateway.changed), note_use()
+            _serve(gateway, files, together),
+            process.report(figures),
+            listen("zhenan_devices", gateway.changed),
+            note_use(),
+            take_adopted(process, gateway),
+            files.run(),
         )
         if together is not None:
             await together.sharing.finish()
     finally:
+        await files.stop()
         await gateway.stop()
         await client.close()
     return 0
@@ -160,62 +179,30 @@ def _stamp() -> str:
     return f"{queries.devices_stamp()}|{keys.keys_stamp()}"
 
 
-async def _serve(gateway: Gateway, together: Together | None) -> None:
+async def _serve(gateway: Gateway, files: Files, together: Together | None) -> None:
     await gateway.start()
-    with announced("gateway", {"ports": gateway.ports()}):
+    ports = gateway.ports()
+    if gateway.config.files is not None:
+        ports["files"] = await files.start(gateway)
+    with announced("gateway", {"ports": ports}):
         await (beside(gateway.wait(), together.run()) if together else gateway.wait())
 
 
-class Together:
-    """What a gateway does besides when it is one of several."""
-
-    def __init__(self, gateway: Gateway, nats_url: str) -> None:
-        self.gateway, self._url = gateway, nats_url
-        self.mqtt: MqttListener | None = None
-        self.sharing = Sharing(leases_of(gateway.client, "mqtt", 1), self._take_mqtt)
-
-    async def run(self) -> None:
-        """For ever."""
-        await beside(self.sharing.run(), self._hear_others())
-
-    async def _hear_others(self) -> None:
-        """Know the messages that other gateways have taken: a device whose answer was lost may send it here again."""
-        own = self.gateway.config.source
-        others = Follower(
-            self.gateway.client, streams.READINGS, f"{own}-others", subject=streams.readings_subject(0, "*"),
-            since_s=time.time() - KEY_S, headers_only=True,
-        )  # fmt: skip
-        try:
-            while True:
-                for message in await others.read(most=256, wait_s=1.0):
-                    if not message.subject.endswith(f".{own}"):
-                        self.gateway.intake.heard(read_keys(message.headers.get(KEYS, "")))
-        finally:
-            await others.close()
-
-    async def _take_mqtt(self, lease: Lease) -> None:
-        """Take the queue of MQTT until the lease is to be given back. Raises Fenced when another went on with it."""
-        gateway, config = self.gateway, self.gateway.config
-        client = await connect(self._url, "gateway-mqtt")
-        intake = Intake(client, gateway.registry, gateway.counters, source=MQTT_SOURCE, lanes=config.lanes)
-        listener = MqttListener(
-            client, gateway.registry, intake, gateway.counters,
-            messages_per_s=config.messages_per_s, burst=config.burst,
-        )  # fmt: skip
-        try:
-            await intake.open()
-            await listener.open()
-            self.mqtt = listener
-            log.info("gateway.takes_mqtt", token=lease.token)
-            await beside(_until(lease.leaving), listener.run(), intake.run())
-            await intake.flush()
-        finally:
-            self.mqtt = None
-            await client.close()
-
-
-async def _until(event: asyncio.Event) -> None:
-    await event.wait()
+async def take_adopted(process: Process, gateway: Gateway) -> None:
+    """What devices said before they were adopted goes into the log, for ever."""
+    while True:
+        await asyncio.sleep(ADOPTED_S)
+        due = await process.database(adoption.frames_due, timezone.now())
+        taken: list[int] = []
+        useless: list[int] = []
+        for one in due:
+            if gateway.registry.find(one.protocol, one.device_key) is None:
+                continue  # the register that knows it is not loaded yet
+            kept = Kept(one.protocol, one.device_key, one.raw, one.received_ms)
+            (taken if await replay(gateway.registry, gateway.intake, kept) else useless).append(one.sequence)
+        if taken or useless:
+            await process.database(adoption.frames_taken, taken, useless)
+            log.info("gateway.adopted_frames", taken=len(taken), useless=len(useless))
 
 
 def wake_mqtt(url: str) -> None:

@@ -3,7 +3,10 @@
 Header, length and CRC are strict; the data area is read item by item, and what cannot be read is counted and skipped.
 """
 
+from __future__ import annotations
+
 import re
+from collections import OrderedDict
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Final
@@ -26,6 +29,7 @@ from zhenan.telemetry.codecs.base import (
 START: Final = b"##"
 STANDARD_SEGMENT: Final = 1024  # bytes, by the standard
 MAX_SEGMENT: Final = 8192  # bytes; real senders go beyond the standard
+JOIN_MS: Final = 60_000  # after this the packets of a split upload are no longer one
 NO_SENSOR: Final = frozenset({-99.0, -999.0})
 
 DATA_ANSWER: Final = "9014"
@@ -209,8 +213,14 @@ def segment_of(raw: bytes, *, max_segment: int = MAX_SEGMENT) -> tuple[bytes, in
 
 def parse(raw: bytes, *, max_segment: int = MAX_SEGMENT) -> Decoded:
     """Decode one frame, with or without CR LF. Raises CodecError when it is not a good frame."""
-    segment, crc = segment_of(raw, max_segment=max_segment)
-    return {"ok": True, "length": len(segment), "crc": f"{crc:04X}", **_as_dict(read_segment(read_text(segment)))}
+    return parse_counted(raw, max_segment=max_segment)[0]
+
+
+def parse_counted(raw: bytes, *, max_segment: int = MAX_SEGMENT) -> tuple[Decoded, int]:
+    """As `parse`, with how many parts of the data area could not be read and were skipped."""
+    data, crc = segment_of(raw, max_segment=max_segment)
+    segment = read_segment(read_text(data))
+    return {"ok": True, "length": len(data), "crc": f"{crc:04X}", **_as_dict(segment)}, segment.skipped
 
 
 decode = refused(parse)
@@ -311,6 +321,53 @@ def packet_of(decoded: Decoded) -> tuple[int, int] | None:
     return None
 
 
+class Joiner:
+    """Split uploads of one connection, joined by MN, CN and number of packets.
+
+    Each packet is stored and answered when it comes, for a logger forgets what was answered. What a packet may lack
+    is the time of the whole: it takes that of its sisters.
+    """
+
+    def __init__(self, *, most: int = 64) -> None:
+        self._open: OrderedDict[tuple[str, str, int], _Split] = OrderedDict()
+        self._most = most
+        self.incomplete = 0  # uploads given up with packets missing
+
+    def add(self, decoded: Decoded, now_ms: int) -> Decoded:
+        """The frame, with the DataTime of its upload where it has none of its own."""
+        packet = packet_of(decoded)
+        if packet is None or packet[0] == 1 or decoded["fields"].get("CN") not in UPLOADS:
+            return decoded
+        total, index = packet
+        params = decoded.get("params", {})
+        key = (device_key(decoded), decoded["fields"]["CN"], total)
+        split = self._of(key, params.get("DataTime", ""), now_ms)
+        split.came.add(index)
+        split.data_time = params.get("DataTime") or split.data_time
+        if len(split.came) == total:
+            del self._open[key]
+        if params.get("DataTime") or not split.data_time:
+            return decoded
+        return {**decoded, "params": {**params, "DataTime": split.data_time}}
+
+    def _of(self, key: tuple[str, str, int], data_time: str, now_ms: int) -> _Split:
+        found = self._open.get(key)
+        other = found is not None and data_time and found.data_time and data_time != found.data_time
+        if found is None or other or now_ms - found.since_ms > JOIN_MS:
+            self.incomplete += found is not None
+            found = self._open[key] = _Split(now_ms)
+            while len(self._open) > self._most:
+                self._open.popitem(last=False)
+                self.incomplete += 1
+        return found
+
+
+class _Split:
+    def __init__(self, now_ms: int) -> None:
+        self.since_ms, self.data_time = now_ms, ""
+        self.came: set[int] = set()
+
+
 def write_qn(local: datetime) -> str:
     """QN of a moment: YYYYMMDDhhmmsszzz, local time."""
     return f"{local:%Y%m%d%H%M%S}{local.microsecond // 1000:03d}"
@@ -358,7 +415,7 @@ def upload(
 
 
 __all__ = [
-    "Segment", "Splitter", "answer_for", "checksum", "decode", "decode_segment", "device_key", "encode", "flag_of",
-    "message_key", "packet_of", "parse", "read_segment", "readings", "request", "segment_of", "upload", "write_area",
-    "write_qn", "write_segment",
+    "Joiner", "Segment", "Splitter", "answer_for", "checksum", "decode", "decode_segment", "device_key", "encode",
+    "flag_of", "message_key", "packet_of", "parse", "parse_counted", "read_segment", "readings", "request",
+    "segment_of", "upload", "write_area", "write_qn", "write_segment",
 ]  # fmt: skip

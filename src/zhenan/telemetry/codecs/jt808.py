@@ -9,10 +9,11 @@ from zlib import crc32
 
 import msgspec
 
-from zhenan.telemetry.codecs.base import BAD, CodecError, Decoded, MessageKey, Reading, clock, refused
+from zhenan.telemetry.codecs.base import BAD, GOOD, CodecError, Decoded, MessageKey, Reading, clock, refused
 from zhenan.telemetry.codecs.jt808_bodies import Partial, read_body, read_location
 from zhenan.telemetry.codecs.jt808_fragments import Missing, Reassembler
 from zhenan.telemetry.codecs.jt808_frame import (
+    STREAM_MARK,
     FileChunk,
     Header,
     Packet,
@@ -48,11 +49,14 @@ from zhenan.telemetry.codecs.jt808_messages import (
     set_parameters,
     terminal_response,
 )
-from zhenan.telemetry.codecs.jt808_safety import read_item
+from zhenan.telemetry.codecs.jt808_safety import Dialect, dialect_of, read_item
 from zhenan.telemetry.codecs.jt808_values import phone_keys, phone_label
 
 POSITIONED: Final = 1 << 1
 COORDINATES_ENCRYPTED: Final = 1 << 5
+SAFETY_START: Final = 1
+SAFETY_END: Final = 2
+MEDIA_HEAD: Final = 36  # bytes of a 0x0801 before the file itself
 LATCHED_ALARMS: Final = sum(1 << bit for bit in (0, 20, 21, 22, 27, 28, 31))  # cleared by our answer, result 4
 
 
@@ -96,7 +100,8 @@ def device_key(decoded: Decoded) -> str:
     return str(decoded["phone"])
 
 
-def _locations(decoded: Decoded) -> list[Decoded]:
+def locations(decoded: Decoded) -> list[Decoded]:
+    """Every location that a message holds, in its order."""
     body = decoded.get("body", {})
     if decoded["msg_id"] == "0x0200":
         return [body] if body else []
@@ -107,7 +112,7 @@ def _locations(decoded: Decoded) -> list[Decoded]:
 
 def message_key(decoded: Decoded) -> MessageKey:
     """Equal for a message and its resend: same serial, same device time, same body."""
-    places = _locations(decoded)
+    places = locations(decoded)
     time = (places[0]["time"] if places else None) or ""
     content = crc32(msgspec.json.encode(decoded.get("body")))
     return MessageKey(decoded["phone"], decoded["msg_id"], str(decoded["serial"]), time, content)
@@ -129,12 +134,13 @@ _VALUES: Final = (
 def readings(decoded: Decoded, received_ms: int) -> list[Reading]:
     """Values of each location in a message: `lat`, `lon`, `alt` (m), speed and other items by their keys in `decode`,
     `ad0`, `ad1`, and of active safety `adas.type`, `dsm.type`, `bsd.type`, `….level`, `tyre{n}.pressure_kpa`,
-    `tyre{n}.temp_c`.
+    `tyre{n}.temp_c`, `tyre{n}.state` (bits). `adas.t{type}`, `dsm.t{type}`, `bsd.t{type}` are an alarm each: 1 from its
+    start, 0 at its end; one that the terminal gives no end (flag 0) is over a second later.
 
     An unusable position is BAD; its speed and direction come from the same fix and are BAD too.
     """
     found: list[Reading] = []
-    for place in _locations(decoded):
+    for place in locations(decoded):
         _add(found, decoded["phone"], place, received_ms)
     return found
 
@@ -155,10 +161,24 @@ def _add(found: list[Reading], device: str, place: Decoded, received_ms: int) ->
         for part in ("type", "level"):
             if part in alarm:
                 found.append(Reading(device, f"{name}.{part}", ts_ms, float(alarm[part]), quality))
+        found += _episode(device, name, alarm, ts_ms, received_ms)
         for tyre in alarm.get("tyres", ()):
             for part in ("pressure_kpa", "temp_c"):
                 channel = f"tyre{tyre['position']}.{part}"
                 found.append(Reading(device, channel, ts_ms, float(tyre[part]), quality))
+            found.append(Reading(device, f"tyre{tyre['position']}.state", ts_ms, float(tyre["type"]), quality))
+
+
+def _episode(device: str, name: str, alarm: Decoded, place_ms: int, received_ms: int) -> list[Reading]:
+    """An active-safety alarm as a channel of its own, at the alarm's own time."""
+    if "type" not in alarm:
+        return []
+    ts_ms, quality = clock(alarm["time"], received_ms) if alarm["time"] else (place_ms, GOOD)
+    channel = f"{name}.t{alarm['type']}"
+    if alarm["flag"] == SAFETY_END:
+        return [Reading(device, channel, ts_ms, 0.0, quality)]
+    begun = [Reading(device, channel, ts_ms, 1.0, quality)]
+    return begun if alarm["flag"] == SAFETY_START else [*begun, Reading(device, channel, ts_ms + 1000, 0.0, quality)]
 
 
 def safety_alarms(place: Decoded) -> list[tuple[str, dict[str, Any]]]:
@@ -173,6 +193,19 @@ def safety_alarms(place: Decoded) -> list[tuple[str, dict[str, Any]]]:
     return found
 
 
+def files_promised(decoded: Decoded) -> list[tuple[dict[str, Any], Dialect]]:
+    """(alarm identifier, dialect) of every active-safety alarm of a message that has files to fetch."""
+    found = []
+    for place in locations(decoded):
+        for key, value in place.get("extras", ()):
+            item = int(key, 16)
+            dialect = dialect_of(item, bytes.fromhex(value)) if 0x64 <= item <= 0x67 else None
+            alarm = read_item(item, bytes.fromhex(value)) if dialect is not None else None
+            if alarm and dialect and alarm[1]["alarm_key"]["attachments"]:
+                found.append((alarm[1]["alarm_key"], dialect))
+    return found
+
+
 def result_for(decoded: Decoded) -> int:
     """The result to put into 0x8001 once a message is stored: 3 encrypted, 2 malformed body, 0 otherwise."""
     if decoded.get("encrypt"):
@@ -181,10 +214,12 @@ def result_for(decoded: Decoded) -> int:
 
 
 __all__ = [
-    "ALARM_HANDLED", "FAILED", "LATCHED_ALARMS", "OK", "UNSUPPORTED", "WRONG", "FileChunk", "Header", "Missing",
-    "Packet", "Reassembler", "Splitter", "ask_again", "ask_files", "auth", "batch", "decode", "decode_body",
-    "decode_packet", "device_key", "file_chunk", "file_done", "file_info", "file_list", "general_response", "heartbeat",
-    "location", "location_body", "message_key", "parse", "phone_keys", "phone_label", "position_is_usable",
-    "query_parameters", "read_location", "read_packet", "readings", "register", "register_response", "reply_header",
-    "result_for", "safety_alarms", "safety_item", "set_parameters", "terminal_response", "write_frame", "write_frames",
+    "ALARM_HANDLED", "FAILED", "LATCHED_ALARMS", "MEDIA_HEAD", "OK", "STREAM_MARK", "UNSUPPORTED", "WRONG",
+    "FileChunk", "Header",
+    "Missing", "Packet", "Reassembler", "Splitter", "ask_again", "ask_files", "auth", "batch", "decode", "decode_body",
+    "decode_packet", "device_key", "file_chunk", "file_done", "file_info", "file_list", "files_promised",
+    "general_response", "header_fields", "heartbeat", "location", "location_body", "locations", "message_key",
+    "parse", "phone_keys", "phone_label", "position_is_usable", "query_parameters", "read_location", "read_packet",
+    "readings", "register", "register_response", "reply_header", "result_for", "safety_alarms", "safety_item",
+    "set_parameters", "terminal_response", "write_frame", "write_frames",
 ]  # fmt: skip

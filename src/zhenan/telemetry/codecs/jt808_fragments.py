@@ -25,7 +25,8 @@ class Missing(msgspec.Struct, frozen=True):
 class _Open:
     def __init__(self, header: Header, now_ms: int) -> None:
         self.header = header
-        self.since_ms = now_ms
+        self.since_ms = self.touched_ms = now_ms
+        self.asks = 0
         self.parts: dict[int, bytes] = {}
         self.size = 0
 
@@ -65,6 +66,7 @@ class Reassembler:
         self._expire(now_ms)
         found = self._open.setdefault(key, _Open(header, now_ms))
         if index not in found.parts:
+            found.touched_ms = now_ms
             found.parts[index] = packet.body
             self._count(key, found, len(packet.body))
             self._make_room(header.phone)
@@ -84,6 +86,20 @@ class Reassembler:
             for key, found in self._open.items()
             if now_ms - found.since_ms >= quiet_ms
         ]  # fmt: skip
+
+    def ask(self, phone: str, now_ms: int, *, quiet_ms: int = 5000, times: int = 3, most: int = 125) -> list[Missing]:
+        """What to ask one terminal again with 0x8003 now: nothing came for `quiet_ms`; each message at most `times`."""
+        self._expire(now_ms)
+        if phone not in self._held:
+            return []
+        asked = []
+        for key, found in self._open.items():
+            if key[0] != phone or found.asks >= times or now_ms - found.touched_ms < quiet_ms:
+                continue
+            found.asks, found.touched_ms = found.asks + 1, now_ms
+            lacking = tuple(i for i in range(1, key[3] + 1) if i not in found.parts)[:most]
+            asked.append(Missing(found.header, key[2], lacking))
+        return asked
 
     def forget(self, phone: str) -> None:
         """Drop all that waits for one terminal (its connection has gone)."""

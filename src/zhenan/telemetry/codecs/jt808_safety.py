@@ -85,13 +85,26 @@ def _bsd(value: bytes) -> dict[str, Any]:
 _ITEMS: Final = {0x64: ("adas", 12, _adas), 0x65: ("dsm", 12, _dsm), 0x67: ("bsd", 6, _bsd)}
 
 
-def read_item(item: int, value: bytes, *, south: bool, west: bool) -> tuple[str, dict[str, Any]] | None:
+def dialect_of(item: int, value: bytes) -> Dialect | None:
+    """The dialect of an item 0x64-0x67 by its length alone; None when it fits none."""
+    if item == 0x66:
+        return next((dialect for dialect in DIALECTS if _tyres_fit(value, dialect)), None)
+    return _BY_IDENTIFIER.get(len(value) - _ITEMS[item][1] - TAIL_SIZE)
+
+
+def _tyres_fit(value: bytes, dialect: Dialect) -> bool:
+    count_at = 5 + TAIL_SIZE + dialect.identifier
+    extra = len(value) - count_at - 1
+    return extra >= 0 and extra % _TYRE.size == 0 and value[count_at] == extra // _TYRE.size
+
+
+def read_item(item: int, value: bytes, *, south: bool = False, west: bool = False) -> tuple[str, dict[str, Any]] | None:
     """(name, fields) of an item 0x64-0x67 of 0x0200; None when its length fits no dialect (trackers reuse the IDs)."""
     if item == 0x66:
         tpms = _read_tpms(value, south, west)
         return ("tpms", tpms) if tpms else None
     name, head, read = _ITEMS[item]
-    dialect = _BY_IDENTIFIER.get(len(value) - head - TAIL_SIZE)
+    dialect = dialect_of(item, value)
     if dialect is None:
         return None
     found = {"alarm_id": int.from_bytes(value[:4], "big"), "flag": value[4]}
@@ -99,18 +112,16 @@ def read_item(item: int, value: bytes, *, south: bool, west: bool) -> tuple[str,
 
 
 def _read_tpms(value: bytes, south: bool, west: bool) -> dict[str, Any] | None:
-    for dialect in DIALECTS:
-        count_at = 5 + TAIL_SIZE + dialect.identifier
-        extra = len(value) - count_at - 1
-        if extra >= 0 and extra % _TYRE.size == 0 and value[count_at] == extra // _TYRE.size:
-            found: dict[str, Any] = {"alarm_id": int.from_bytes(value[:4], "big"), "flag": value[4]}
-            found |= _tail(value, 5, south, west, dialect)
-            found["tyres"] = [
-                {"position": place, "type": bits, "pressure_kpa": kpa, "temp_c": celsius, "battery_pct": battery}
-                for place, bits, kpa, celsius, battery in _TYRE.iter_unpack(value[count_at + 1 :])
-            ]
-            return found
-    return None
+    dialect = dialect_of(0x66, value)
+    if dialect is None:
+        return None
+    found: dict[str, Any] = {"alarm_id": int.from_bytes(value[:4], "big"), "flag": value[4]}
+    found |= _tail(value, 5, south, west, dialect)
+    found["tyres"] = [
+        {"position": place, "type": bits, "pressure_kpa": kpa, "temp_c": celsius, "battery_pct": battery}
+        for place, bits, kpa, celsius, battery in _TYRE.iter_unpack(value[5 + TAIL_SIZE + dialect.identifier + 1 :])
+    ]
+    return found
 
 
 def read_9208(body: bytes) -> Decoded:

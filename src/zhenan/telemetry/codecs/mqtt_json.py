@@ -55,8 +55,8 @@ def decode(
         words: name → text → number, for devices that write their state as a word.
     Raises: CodecError when nothing of it can be taken: too_long, utf8, json, depth, shape.
     """
-    document = _load(payload)
-    reader = _Reader(received_ms, device, numeric_text, local_time, words or {})
+    document = load(payload)
+    reader = Reader(received_ms, device, numeric_text, local_time, words or {})
     if isinstance(document, list):
         for i, item in enumerate(document):
             reader.item(item, f"[{i}]")
@@ -67,7 +67,8 @@ def decode(
     return Payload(reader.readings, reader.errors)
 
 
-def _load(payload: bytes) -> Any:
+def load(payload: bytes) -> Any:
+    """The JSON document of a payload. Raises CodecError: too_long, utf8, json, depth."""
     if len(payload) > MAX_PAYLOAD:
         raise CodecError("too_long")
     try:
@@ -96,7 +97,9 @@ def _deeper_than(value: Any, depth: int) -> bool:
     return True
 
 
-class _Reader:
+class Reader:
+    """Gathers the readings of one payload, and what had to be left out."""
+
     def __init__(
         self,
         received_ms: int,
@@ -108,7 +111,7 @@ class _Reader:
         self.readings: list[Reading] = []
         self.errors: list[ItemError] = []
         self._received_ms = received_ms
-        self._device = device
+        self.device = device
         self._numeric_text = numeric_text
         self._local_time = local_time
         self._words = words
@@ -125,7 +128,7 @@ class _Reader:
             self.errors.append(ItemError(path, "keys"))
             return
         try:
-            ts_ms, quality = self._time(item.get("ts"))
+            ts_ms, quality = self.time(item.get("ts"))
         except CodecError as err:
             self.errors.append(ItemError(f"{where}.ts".lstrip("."), err.reason))
             return
@@ -133,13 +136,13 @@ class _Reader:
             if values is item and name == "ts":
                 continue
             try:
-                reading = Reading(self._device, _name(name), ts_ms, self._value(name, value), quality)
+                reading = Reading(self.device, _name(name), ts_ms, self.value(name, value), quality)
             except CodecError as err:
                 self.errors.append(ItemError(f"{path}.{name[:64]}".lstrip("."), err.reason))
             else:
                 self.readings.append(reading)
 
-    def _time(self, ts: Any) -> tuple[int, int]:
+    def time(self, ts: Any) -> tuple[int, int]:
         """(UTC ms, quality); receive time when there is none or the clock is plainly wrong. Raises CodecError("ts")."""
         if ts is None:
             return self._received_ms, NO_DEVICE_TIME
@@ -166,7 +169,8 @@ class _Reader:
         except (ValueError, OverflowError) as err:
             raise CodecError("ts") from err
 
-    def _value(self, name: str, value: Any) -> float:
+    def value(self, name: str, value: Any) -> float:
+        """A channel's value as a number. Raises CodecError: text, null, nested, range."""
         if isinstance(value, str):
             known = self._words.get(name)
             if known is not None and value in known:

@@ -13,15 +13,19 @@ import structlog
 from nats.aio.client import Client
 
 from zhenan.telemetry.codecs.jt808 import Reassembler
+from zhenan.telemetry.gateway.attachments import Address
 from zhenan.telemetry.gateway.counters import Counters
+from zhenan.telemetry.gateway.downlink import Downlink, Patience
 from zhenan.telemetry.gateway.http import HttpIngest
 from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.keys import Key, Keys
 from zhenan.telemetry.gateway.mqtt import MqttListener
 from zhenan.telemetry.gateway.registry import PointLike, Registry
-from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Jt808, Session
+from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Session
+from zhenan.telemetry.gateway.sessions_jt808 import Jt808, Media
 from zhenan.telemetry.gateway.tcp import Limits, Listener
+from zhenan.telemetry.gateway.udp import UdpListener
 from zhenan.telemetry.log.tasks import end
 
 log = structlog.get_logger("zhenan.gateway")
@@ -35,11 +39,16 @@ HTTP = "http"
 class Config:
     """How to run. `ports`: protocol → TCP port, 0 for any free one; a protocol left out is not served.
 
+    `gb26875_hex` is GB/T 26875.3 from devices that write two hex characters a byte. `udp`: the same over UDP.
+    `files`: where terminals are told to bring the files of their alarms.
     `tls`: protocols whose listener speaks TLS, and with what.
     """
 
     host: str = "0.0.0.0"  # devices come from outside  # noqa: S104
     ports: dict[str, int] = field(default_factory=lambda: {"gb26875": 5875, "jt808": 6808, "hj212": 6212})
+    udp: dict[str, int] = field(default_factory=dict)
+    files: Address | None = None
+    patience: Patience = field(default_factory=Patience)
     mqtt: bool = True
     lanes: int = 1
     source: str = "gateway"
@@ -63,8 +72,9 @@ class Gateway:
     """
 
     def __init__(
-        self, client: Client, load: Load, stamp: Stamp, config: Config | None = None, load_keys: LoadKeys | None = None
-    ) -> None:
+        self, client: Client, load: Load, stamp: Stamp, config: Config | None = None, load_keys: LoadKeys | None = None,
+        *, media: Callable[[Media], bool] | None = None,
+    ) -> None:  # fmt: skip
         self.client, self._load, self._stamp, self.config = client, load, stamp, config or Config()
         self.counters = Counters()
         self.registry = Registry()
@@ -76,7 +86,11 @@ class Gateway:
         )
         self.keys, self._load_keys, self._keys_at = Keys(), load_keys, 0.0
         self.http = HttpIngest(self.registry, self.keys, self.intake, self.counters, config.http_limits)
+        self.media = media
+        self.downlink = Downlink(client, self.counters, source=config.source, patience=config.patience)
+        self.mqtt.notes = self.downlink.note
         self.listeners: dict[str, Listener] = {}
+        self.udp: dict[str, UdpListener] = {}
         self._known = ""
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -87,26 +101,35 @@ class Gateway:
         self._tasks.append(asyncio.create_task(self.intake.run(), name="intake"))
         if self.config.mqtt:
             self._tasks.append(asyncio.create_task(self._run_mqtt(), name="mqtt"))
-        for protocol, port in self.config.ports.items():
+        await self.downlink.open()
+        self._tasks.append(asyncio.create_task(self.downlink.run(), name="downlink"))
+        for name, port in self.config.ports.items():
+            protocol = name.removesuffix("_hex")
             tls = self.config.tls.get(protocol)
-            if protocol == HTTP:
+            if name == HTTP:
                 await self.http.start(self.config.host, port, tls)
                 continue
-            listener = Listener(protocol, self._sessions(protocol), self.intake, self.counters, self.config.limits)
+            listener = Listener(protocol, self._sessions(name), self.intake, self.counters, self.config.limits)
             await listener.start(self.config.host, port, tls)
-            self.listeners[protocol] = listener
+            self.listeners[name] = listener
+        for name, port in self.config.udp.items():
+            peers = UdpListener(name, self._sessions(name), self.intake, self.counters, self.config.limits)
+            await peers.start(self.config.host, port)
+            self.udp[name] = peers
         self._tasks.append(asyncio.create_task(self._keep_fresh(), name="registry"))
 
     def _sessions(self, protocol: str) -> Callable[[], Session]:
-        registry = self.registry
-        if protocol == "gb26875":
-            return lambda: Gb26875(registry)
+        registry, downlink, config = self.registry, self.downlink, self.config
+        if protocol in ("gb26875", "gb26875_hex"):
+            return lambda: Gb26875(registry, downlink, hex_text=protocol == "gb26875_hex")
         if protocol == "hj212":
-            return lambda: Hj212(registry)
+            return lambda: Hj212(registry, downlink)
         if protocol == "jt808":
             reassembler = Reassembler()
-            return lambda: Jt808(registry, self.config.secret, reassembler)
-        raise ValueError(f"no such protocol {protocol!r}; known: gb26875, hj212, http, jt808")
+            return lambda: Jt808(
+                registry, config.secret, reassembler, downlink, files=config.files, media=self.media
+            )  # fmt: skip
+        raise ValueError(f"no such protocol {protocol!r}; known: gb26875, gb26875_hex, hj212, http, jt808")
 
     async def _run_mqtt(self) -> None:
         await self.mqtt.open()
@@ -123,6 +146,9 @@ class Gateway:
         await self.http.stop()
         for listener in self.listeners.values():
             await listener.stop()
+        for peers in self.udp.values():
+            await peers.stop()
+        await self.downlink.close()
         await end(self._tasks)
 
     async def _reload(self) -> None:
@@ -140,6 +166,7 @@ class Gateway:
     def ports(self) -> dict[str, int]:
         """protocol → the port it is served on."""
         found = {protocol: listener.port for protocol, listener in self.listeners.items()}
+        found |= {f"{protocol}/udp": peers.port for protocol, peers in self.udp.items()}
         return found | ({HTTP: self.http.server.port} if self.http.server.port else {})
 
     async def _keep_fresh(self) -> None:

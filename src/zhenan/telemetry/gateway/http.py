@@ -28,9 +28,9 @@ from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.http_server import Answer, HttpLimits, HttpServer, Request
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.keys import Key, Keys
+from zhenan.telemetry.gateway.message_key import DIGEST
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import Registry
-from zhenan.telemetry.gateway.sessions import DIGEST
 from zhenan.telemetry.gateway.tcp import now_ms
 
 log = structlog.get_logger("zhenan.gateway")

@@ -7,6 +7,7 @@ import contextlib
 import hashlib
 import math
 import time
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import msgspec
@@ -22,10 +23,10 @@ from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
+from zhenan.telemetry.gateway.message_key import DIGEST
 from zhenan.telemetry.gateway.mqtt_queue import MqttQueue
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Registry, Rows, map_readings, shown
-from zhenan.telemetry.gateway.sessions import DIGEST
 from zhenan.telemetry.log.connect import PASSING
 from zhenan.telemetry.log.follower import Message
 
@@ -73,6 +74,7 @@ class MqttListener:
         self.client, self.registry, self.intake, self.counters = client, registry, intake, counters
         self.queue = MqttQueue(client)
         self.buckets = Buckets(messages_per_s, burst)
+        self.notes: Callable[[str, str, bytes, int], bool] | None = None  # birth, will, answers to orders
         self.ready = asyncio.Event()  # from then on the broker keeps for us what devices send
 
     async def open(self) -> None:
@@ -142,6 +144,9 @@ class MqttListener:
             rows = self._telemetry(device, data, at_ms, refuse)
         else:
             self.counters.add("mqtt_notes", what.partition("/")[0] if what.isascii() else "other")
+            known = self.registry.find(PROTOCOL, device)
+            if known is not None and self.notes is not None and not self.notes(known.key, what, data, at_ms):
+                refuse(quarantine.BODY, f"{what[:40]}: cannot be read")
         key = None
         if refusals:
             # A client that reconnects sends once more what was not PUBACKed to it: refused once is enough. (Of readings
@@ -160,7 +165,8 @@ class MqttListener:
             refuse(quarantine.FLOOD, f"more than {self.buckets.rate_per_s:g} messages/s", max(1, len(rows)))
             return None
         try:
-            payload = mqtt_json.decode(data, at_ms, device=key, words=device.words if device else None)
+            read = device.layout.decode if device and device.layout else mqtt_json.decode
+            payload = read(data, at_ms, device=key, words=device.words if device else None)
         except CodecError as err:
             self.counters.add("bad_frames", f"{PROTOCOL}.{err.reason}")
             refuse(quarantine.MALFORMED, err.reason)
@@ -194,7 +200,7 @@ class MqttListener:
 def plain_sample(device: Device, data: bytes, at_ms: int) -> Rows | None:
     """The readings of {"ts": UTC ms, "values": {channel: number, …}} where nothing of it asks for more than a look-up;
     None: `mqtt_json.decode` and the register are to be asked. Says what they say."""
-    if len(data) > mqtt_json.MAX_PAYLOAD:
+    if device.layout is not None or len(data) > mqtt_json.MAX_PAYLOAD:
         return None
     try:
         document = _DECODER.decode(data)

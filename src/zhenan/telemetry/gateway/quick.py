@@ -16,8 +16,8 @@ from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.codecs.batch_points import Decoded, Entry, Table
 from zhenan.telemetry.codecs.gb26875 import CONFIRM, END
 from zhenan.telemetry.codecs.gb26875_units import write_time
+from zhenan.telemetry.gateway.message_key import DIGEST
 from zhenan.telemetry.gateway.registry import FUTURE_MS, Registry
-from zhenan.telemetry.gateway.sessions import DIGEST
 
 PROTOCOL: Final = "gb26875"
 _MOST: Final = 1024  # frames looked at together

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from zhenan.telemetry.codecs.base import BAD, Reading
 from zhenan.telemetry.codecs.jt808 import phone_keys
 from zhenan.telemetry.columns import PARTITIONS, Columns
+from zhenan.telemetry.gateway.mapping import Compiled, compiled
 
 FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is refused
 
@@ -63,6 +64,7 @@ class Device:
     key: str
     channels: dict[str, list[Point]] = field(default_factory=dict)
     words: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of channels that report a state as text
+    layout: Compiled | None = None  # of a JSON payload in a shape of the model's own
 
 
 class Rows:
@@ -130,6 +132,8 @@ class Registry:
             device = devices.get(key)
             if device is None:
                 device = devices[key] = Device(row.device_id, row.device_key)
+            if layout := getattr(row, "layout", ""):
+                device.layout = compiled(layout)
             low = -np.inf if row.low is None else row.low
             high = np.inf if row.high is None else row.high
             point = Point(row.point_id, row.scale, row.offset, row.bit, float(low), float(high))

@@ -1,20 +1,21 @@
-"""What each TCP protocol does with a frame: whom it is from, what it says, what to answer once it is on disk."""
+"""What each protocol does with a frame: whom it is from, what it says, what to answer once it is on disk."""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-import msgspec
-
-from zhenan.telemetry.codecs import gb26875, hj212, jt808
-from zhenan.telemetry.codecs.base import Decoded, MessageKey, Reading, Splitter
+from zhenan.telemetry.codecs import gb26875, gb26875_commands, hj212, hj212_commands
+from zhenan.telemetry.codecs.base import Decoded, MessageKey, Reading, Splitter, local_from_ms
+from zhenan.telemetry.codecs.commands import Command, Said
 from zhenan.telemetry.gateway import quarantine
+from zhenan.telemetry.gateway.downlink import Downlink, Link, Order, Told
+from zhenan.telemetry.gateway.message_key import DIGEST, key_of
 from zhenan.telemetry.gateway.registry import Device, Registry
 
-DIGEST: Final = 8
+__all__ = ["DIGEST", "Gb26875", "Hj212", "MessageKey", "Session", "Taken", "Wired", "key_of"]
+HJ212_SEGMENT: Final = 8192
 
 
 @dataclass
@@ -41,35 +42,105 @@ class Session(Protocol):
     protocol: str
     splitter: Splitter
 
+    @property
+    def met(self) -> bool:
+        """Whether a frame of the device went through `take`: before that it cannot be told anything."""
+        ...
+
+    def opened(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        """The connection stands: what is written goes to the device."""
+        ...
+
+    def closed(self) -> None:
+        """The connection has ended."""
+        ...
+
     def take(self, raw: bytes, now_ms: int) -> Taken:
         """Understand one frame. Raises CodecError when it is not a good frame after all."""
         ...
 
 
-def key_of(protocol: str, key: MessageKey) -> bytes:
-    """The message key as the log carries it."""
-    return hashlib.blake2b(msgspec.msgpack.encode((protocol, key)), digest_size=DIGEST).digest()
+def _nothing(data: bytes = b"") -> None:
+    """A session without a connection (a test, a replay) writes nowhere."""
 
 
-class Gb26875:
+class Wired:
+    """What sessions share: the connection, and the orders that come down it. `downlink` None: no orders."""
+
+    protocol = ""
+
+    def __init__(self, registry: Registry, downlink: Downlink | None = None) -> None:
+        self.registry, self.downlink = registry, downlink
+        self.link: Link | None = None
+        self.last: Decoded = {}  # a frame of the device, whose addresses and form our own frames repeat
+        self._write: Callable[[bytes], None] = _nothing
+        self._close: Callable[[], None] = _nothing
+
+    def opened(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        """The connection stands: what is written goes to the device."""
+        self._write, self._close = write, close
+
+    def closed(self) -> None:
+        """The connection has ended."""
+        if self.downlink is not None and self.link is not None:
+            self.downlink.gone(self.link)
+        self.link = None
+
+    @property
+    def met(self) -> bool:
+        return self.downlink is None or self.link is not None
+
+    def due(self, now_ms: int) -> Sequence[bytes]:
+        """Frames to send now without anyone having asked."""
+        return ()
+
+    def at_hand(self, device: Device | None, decoded: Decoded) -> None:
+        """The device is on this connection: from now on it can be told things."""
+        self.last = decoded
+        if self.downlink is None or device is None or (self.link is not None and self.link.key == device.key):
+            return
+        if self.link is None:  # another identity later on the same connection is an event, not a device to be told
+            self.link = self.downlink.here(self, device.key, self._write, self._close)  # type: ignore[arg-type]
+
+    def heard(self, key: Any, decoded: Decoded) -> bool:
+        """Whether the frame answers an order."""
+        return self.downlink is not None and self.link is not None and self.downlink.heard(self.link, key, decoded)
+
+    def says(self, state: str) -> None:
+        """Pass on what the device says of itself."""
+        if self.downlink is not None and self.link is not None:
+            self.downlink.tell(Told(self.protocol, self.link.key, state))
+
+
+class Gb26875(Wired):
     """User information transmission devices. No registration: whoever is registered here may report."""
 
     protocol = "gb26875"
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.splitter: Splitter = gb26875.Splitter()
+    def __init__(self, registry: Registry, downlink: Downlink | None = None, *, hex_text: bool = False) -> None:
+        super().__init__(registry, downlink)
+        self.splitter: Splitter = gb26875.Splitter(hex_text=hex_text)
+        self._hex_text = hex_text
+        self._serial = 0
+
+    def opened(self, write: Callable[[bytes], None], close: Callable[[], None]) -> None:
+        """As ever; what goes out is written as it comes in, in hex text on such a listener."""
+        super().opened((lambda data: write(data.hex().upper().encode())) if self._hex_text else write, close)
 
     def take(self, raw: bytes, now_ms: int) -> Taken:
-        decoded = gb26875.parse(raw)
+        decoded = gb26875.parse(raw, lenient=True)
         identity = gb26875.device_key(decoded)
         taken = Taken(identity, self.registry.find(self.protocol, identity), decoded=decoded)
         taken.kind = str(decoded.get("adu", {}).get("type_flag", "")) or f"cmd{decoded['cmd']}"
+        self.at_hand(taken.device, decoded)
         if gb26875.needs_confirm(decoded):
             taken.reply = gb26875.confirm(decoded, now_ms)
         elif decoded["cmd"] == gb26875.REQUEST:
             taken.reply = gb26875.deny(decoded, now_ms)  # a device asks for nothing that we have
+        if taken.reply is not None and self._hex_text:
+            taken.reply = taken.reply.hex().upper().encode()
         taken.readings = gb26875.readings(decoded, now_ms)
+        self._answers(decoded)
         error = decoded.get("adu", {}).get("adu_error")
         if error:
             taken.problem = (quarantine.BODY, str(error))
@@ -79,107 +150,62 @@ class Gb26875:
             taken.key = key_of(self.protocol, gb26875.message_key(decoded))
         return taken
 
+    def _answers(self, decoded: Decoded) -> None:
+        key = gb26875_commands.key_of(decoded)
+        if key is not None:
+            self.heard(key, decoded)
+        if gb26875_commands.guard_answered(decoded):
+            self.says("guard")
 
-class Hj212:
+    def ask(self, command: Command, order: Order, now_ms: int) -> tuple[int, bytes]:
+        """The frame of an order, under the next serial of ours."""
+        self._serial = self._serial + 1 & 0xFFFF
+        return self._serial, gb26875_commands.write(
+            command, order.args, serial=self._serial, last=self.last, now_ms=now_ms
+        )
+
+    def said(self, command: Command, decoded: Decoded) -> Said | None:
+        """What a frame says to an order."""
+        return gb26875_commands.said(command, decoded)
+
+
+class Hj212(Wired):
     """Gas and environment loggers."""
 
     protocol = "hj212"
 
-    def __init__(self, registry: Registry) -> None:
-        self.registry = registry
-        self.splitter: Splitter = hj212.Splitter(max_segment=8192)
+    def __init__(self, registry: Registry, downlink: Downlink | None = None) -> None:
+        super().__init__(registry, downlink)
+        self.splitter: Splitter = hj212.Splitter(max_segment=HJ212_SEGMENT)
+        self.joiner = hj212.Joiner()
+        self._asked_ms = 0
 
     def take(self, raw: bytes, now_ms: int) -> Taken:
-        decoded = hj212.parse(raw, max_segment=8192)
+        decoded, skipped = hj212.parse_counted(raw, max_segment=HJ212_SEGMENT)
         identity = hj212.device_key(decoded)
         taken = Taken(identity, self.registry.find(self.protocol, identity), decoded=decoded)
         taken.kind = str(decoded["fields"].get("CN", ""))
-        taken.readings = hj212.readings(decoded, now_ms)
-        if taken.device is None:
-            taken.problem = (quarantine.UNKNOWN, "")  # the standard has no negative answer to an upload
+        self.at_hand(taken.device, decoded)
+        if identity:
+            self.heard(hj212_commands.key_of(decoded), decoded)
         taken.reply = hj212.answer_for(decoded)
+        taken.readings = hj212.readings(self.joiner.add(decoded, now_ms), now_ms)
+        if taken.device is None:
+            # No negative answer exists, and a 9014 would let the logger forget what nobody has taken.
+            taken.problem, taken.reply = (quarantine.UNKNOWN, ""), None
+        elif skipped:
+            taken.problem = (quarantine.BODY, f"{skipped} parts could not be read")
         if taken.readings or taken.problem:
             taken.key = key_of(self.protocol, hj212.message_key(decoded))
         return taken
 
+    def ask(self, command: Command, order: Order, now_ms: int) -> tuple[str, bytes]:
+        """The frame of an order; its QN, a moment of ours, is never given twice."""
+        self._asked_ms = max(now_ms, self._asked_ms + 1)
+        qn = hj212.write_qn(local_from_ms(self._asked_ms))
+        password = str(order.options.get("password") or hj212_commands.PASSWORD)
+        return qn, hj212_commands.write(command, order.args, qn=qn, last=self.last, now_ms=now_ms, password=password)
 
-class Jt808:
-    """Vehicle terminals: register, authenticate, report.
-
-    A terminal's code is made from the platform's secret and its phone, so that it is good in every gateway process
-    and after every restart; a registered terminal that kept a code of an earlier platform registers again.
-    """
-
-    protocol = "jt808"
-
-    def __init__(self, registry: Registry, secret: bytes, reassembler: jt808.Reassembler) -> None:
-        self.registry, self.secret, self.reassembler = registry, secret, reassembler
-        self.splitter: Splitter = jt808.Splitter()
-        self.signed_in: set[str] = set()
-        self._serial = 0
-
-    def take(self, raw: bytes, now_ms: int) -> Taken:
-        packet = jt808.read_packet(raw)
-        head = jt808.decode_packet(packet)
-        identity = jt808.device_key(head)
-        taken = Taken(identity, self.registry.find(self.protocol, identity), decoded=head, kind=head["msg_id"])
-        if head["msg_id"] == "0x0100":
-            self._register(taken, head)
-        elif head["msg_id"] == "0x0102":
-            self._sign_in(taken, head)
-        elif head["msg_id"] != "0x0001":  # the terminal's answer to us is never answered
-            self._message(taken, packet, now_ms)
-        return taken
-
-    def code_of(self, phone: str) -> str:
-        """The authentication code of a terminal."""
-        digits = phone.lstrip("0").lower().encode("ascii", "replace")
-        return hmac.new(self.secret, digits, hashlib.sha256).hexdigest()[:16]
-
-    def _next(self) -> int:
-        self._serial = self._serial + 1 & 0xFFFF
-        return self._serial
-
-    def _register(self, taken: Taken, decoded: Decoded) -> None:
-        if taken.device is None:
-            taken.problem = (quarantine.UNKNOWN, "asks to be registered")
-            taken.key = key_of(self.protocol, jt808.message_key(decoded))
-            taken.reply = jt808.register_response(decoded, self._next(), 4)
-        else:
-            taken.reply = jt808.register_response(decoded, self._next(), 0, self.code_of(taken.identity))
-
-    def _sign_in(self, taken: Taken, decoded: Decoded) -> None:
-        code = str(decoded.get("body", {}).get("auth_code", ""))
-        good = taken.device is not None and hmac.compare_digest(
-            code.encode("utf-8", "replace"), self.code_of(taken.identity).encode()
-        )
-        if good:
-            self.signed_in.add(taken.identity)
-        elif taken.device is None:
-            taken.problem = (quarantine.UNKNOWN, "asks to sign in")
-            taken.key = key_of(self.protocol, jt808.message_key(decoded))
-        else:
-            taken.problem = (quarantine.IDENTITY, "wrong authentication code")
-        taken.reply = jt808.general_response(decoded, self._next(), jt808.OK if good else jt808.FAILED)
-
-    def _message(self, taken: Taken, packet: jt808.Packet, now_ms: int) -> None:
-        head = taken.decoded or {}
-        if taken.identity not in self.signed_in:
-            taken.reply = jt808.general_response(head, self._next(), jt808.FAILED)
-            taken.kind = "not_signed_in"
-            return
-        whole = packet if packet.header.encrypt else self.reassembler.add(packet, now_ms)
-        if whole is None:  # a part: the last one's answer stands for the whole message
-            taken.reply = jt808.general_response(head, self._next())
-            return
-        decoded = taken.decoded = head if whole is packet else jt808.decode_packet(whole)
-        taken.readings = jt808.readings(decoded, now_ms)
-        result = jt808.result_for(decoded)
-        if "body_error" in decoded or decoded.get("encrypt"):
-            taken.problem = (quarantine.BODY, str(decoded.get("body_error") or "encrypted"))
-        alarm = decoded.get("body", {}).get("alarm", 0) if head["msg_id"] == "0x0200" else 0
-        if result == jt808.OK and alarm & jt808.LATCHED_ALARMS:
-            result = jt808.ALARM_HANDLED
-        taken.reply = jt808.general_response(head, self._next(), result)
-        if taken.readings or taken.problem:
-            taken.key = key_of(self.protocol, jt808.message_key(decoded))
+    def said(self, command: Command, decoded: Decoded) -> Said | None:
+        """What a frame says to an order."""
+        return hj212_commands.said(command, decoded)

@@ -60,7 +60,6 @@ class Listener:
         self.quick = Quick(intake.registry) if protocol == quick.PROTOCOL else None
         self.port = 0
         self.open: set[Connection] = set()
-        self.by_identity: dict[str, Connection] = {}
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
@@ -99,18 +98,9 @@ class Listener:
             log.exception("gateway.connection_failed", protocol=self.protocol, device=connection.identity[:_MAX_KEY])
         finally:
             self.open.discard(connection)
-            if self.by_identity.get(connection.identity) is connection:
-                del self.by_identity[connection.identity]
+            connection.session.closed()
             with contextlib.suppress(Exception):
                 writer.close()
-
-    def bind(self, identity: str, connection: Connection) -> None:
-        """The newest connection of an identity is the one that counts."""
-        older = self.by_identity.get(identity)
-        self.by_identity[identity] = connection
-        if older is not None and older is not connection:
-            self.counters.add("superseded", self.protocol)
-            older.close()
 
 
 class Connection:
@@ -126,6 +116,7 @@ class Connection:
         self.answers: asyncio.Queue[tuple[asyncio.Future[None] | None, bytes] | None] = asyncio.Queue(
             listener.limits.unanswered
         )
+        self.session.opened(writer.write, self.close)
 
     def close(self) -> None:
         """End it; what was read is still answered."""
@@ -152,7 +143,7 @@ class Connection:
                     return
                 items = splitter.expire()
             else:
-                if data and self.listener.quick is not None and not splitter.pending:
+                if data and self.listener.quick is not None and not splitter.pending and self.session.met:
                     data = await self._quickly(data, self.listener.quick)
                     if not data:
                         continue
@@ -272,8 +263,6 @@ class Connection:
             )
             return
         self.identity = taken.identity
-        if self.listener.protocol == "jt808":
-            self.listener.bind(taken.identity, self)
 
     def _store(self, taken: Taken, raw: bytes, at: int) -> asyncio.Future[None]:
         refusals: list[Refusal] = []

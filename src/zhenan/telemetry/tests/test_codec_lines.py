@@ -6,6 +6,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import given, settings
 
+from zhenan.telemetry.codecs import jt808
 from zhenan.telemetry.codecs.lines import PROTOCOLS, decode_line, decode_stream
 
 HEARTBEAT = "7e 0002 0000 013912344323 007d01 01 7e"
@@ -88,3 +89,34 @@ def test_no_line_raises_and_every_answer_is_json(protocol, line):
     assert decode_line(protocol, line)["ok"] in (True, False)
     for answer in decode_stream(protocol, [line]):
         json.loads(answer)
+
+
+def test_parts_of_a_message_are_joined_when_asked_and_a_part_of_a_file_is_told():
+    head = jt808.Header(msg_id=0x0704, phone="013800138000", serial=9)
+    place = jt808.location_body(lat=32.2, lon=119.4, time="2026-03-02T12:00:00")
+    body = b"\0\x28\0" + (len(place).to_bytes(2, "big") + place) * 40
+    parts = [part.hex() for part in jt808.write_frames(head, body)]
+    assert len(parts) == 2
+    plain = [json.loads(line) for line in decode_stream("jt808", parts)]
+    assert [("joined" in one, "body" in one) for one in plain] == [(False, False)] * 2
+    first, last = (json.loads(line) for line in decode_stream("jt808", reversed(parts), join=True))
+    assert "joined" not in first
+    assert last["joined"]["body"]["count"] == len(last["joined"]["body"]["items"]) == 40
+    chunk = jt808.file_chunk("a.jpg", 7, b"data")
+    assert decode_line("jt808", chunk.hex()) == {
+        "ok": True, "file_chunk": {"name": "a.jpg", "offset": 7, "length": 4},
+    }  # fmt: skip
+    assert decode_line("jt808", chunk.hex()[:-2]) == {"ok": False, "error": "length"}
+
+
+def test_a_json_payload_is_read_as_the_gateway_reads_it():
+    line = '[{"ts": 1772000000000, "values": {"lel": 3.5, "co": null}}, {"lel": 4}]'
+    assert decode_line("mqtt_json", line) == {
+        "ok": True,
+        "readings": [
+            {"channel": "lel", "ts": 1_772_000_000_000, "value": 3.5}, {"channel": "lel", "ts": None, "value": 4.0},
+        ],
+        "errors": [{"where": "[0].values.co", "error": "null"}],
+    }  # fmt: skip
+    assert decode_line("mqtt_json", "\ud800") == {"ok": False, "error": "utf8"}
+    assert decode_line("mqtt_json", "7e") == {"ok": False, "error": "json"}

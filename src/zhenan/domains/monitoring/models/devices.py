@@ -97,7 +97,14 @@ class QuarantinedFrame(models.Model):
     """What came and could not be taken: an unknown device's frame, a malformed one, a reading from the future.
 
     ``sequence`` is its place in the quarantine log, so that writing it twice changes nothing. Kept bounded.
+    ``state`` is of frames of unknown devices: once the device is adopted, the gateway takes what its frames say.
     """
+
+    class State(models.TextChoices):
+        KEPT = "kept", _("Kept")
+        DUE = "due", _("To be taken")
+        TAKEN = "taken", _("Taken")
+        USELESS = "useless", _("Nothing to take")
 
     sequence = models.BigIntegerField(primary_key=True)
     reason = models.CharField(_("reason"), max_length=40)
@@ -109,13 +116,58 @@ class QuarantinedFrame(models.Model):
     decoded: Any = models.JSONField(null=True)
     detail = models.CharField(_("detail"), max_length=300, blank=True)
     count = models.PositiveIntegerField(default=1)
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.KEPT)
 
     class Meta:
         ordering = ["-sequence"]
         indexes = [
+            models.Index(name="quarantine_due", fields=["sequence"], condition=models.Q(state="due")),
             models.Index(name="quarantine_reason", fields=["reason", "-sequence"]),
             models.Index(name="quarantine_device", fields=["protocol", "device_key"]),
         ]
 
     def __str__(self) -> str:
         return f"{self.protocol} {self.reason} {self.device_key}"
+
+
+class UnknownDevice(models.Model):
+    """An identity that reports and is not registered, with what was seen of it; kept by what the gateway refuses.
+
+    Adopted or ignored it stays, so that the same stranger is not met twice; forgotten it goes with its frames.
+    """
+
+    class State(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        ADOPTED = "adopted", _("Adopted")
+        IGNORED = "ignored", _("Ignored")
+
+    protocol = models.CharField(_("protocol"), max_length=20, choices=Device.Protocol)
+    key = models.CharField(_("device identity"), max_length=64)
+    peer = models.CharField(_("from"), max_length=80, blank=True)
+    frames = models.PositiveIntegerField(_("frames kept"), default=0)
+    first_at = models.DateTimeField(_("first seen"))
+    last_at = models.DateTimeField(_("last seen"))
+    last_sequence = models.BigIntegerField(default=0)  # of its newest frame counted
+    channels: Any = models.JSONField(default=list)  # names of what it reports, at most CHANNELS of them
+    state = models.CharField(_("state"), max_length=8, choices=State, default=State.WAITING)
+    reason = models.CharField(_("reason"), max_length=300, blank=True)
+    decided_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    decided_at = models.DateTimeField(_("decided at"), null=True)
+    device = models.ForeignKey(Device, models.SET_NULL, null=True, related_name="+")
+
+    CHANNELS = 64
+
+    class Meta:
+        ordering = ["-last_at", "-pk"]
+        verbose_name = _("unknown device")
+        constraints = [models.UniqueConstraint(name="unknown_once_per_protocol", fields=["protocol", "key"])]
+        indexes = [
+            models.Index(name="unknown_state_last", fields=["state", "-last_at"]),
+            models.Index(name="unknown_last", fields=["-last_at", "-id"]),
+            models.Index(name="unknown_first", fields=["-first_at", "-id"]),
+            models.Index(name="unknown_frames", fields=["-frames", "-id"]),
+            GinIndex(name="unknown_key_trgm", fields=["key"], opclasses=["gin_trgm_ops"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_protocol_display()} {self.key}"

@@ -3,7 +3,7 @@
 import pytest
 from django.urls import reverse
 
-from zhenan.domains.monitoring.devices import adopt, register_device
+from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.monitoring.lists import AlarmList, DeviceList
 from zhenan.domains.monitoring.models import Alarm, Device, QuarantinedFrame
 from zhenan.domains.monitoring.services import record_transitions
@@ -75,32 +75,6 @@ def unknown(db):
             raw=b'{"lel": 3}',
             decoded={"readings": [{"channel": "lel", "value": 3}]},
         )
-
-
-def test_unknown_devices_are_adopted_many_at_once(unknown, caterer, client, personas):
-    client.force_login(personas["city_officer"])
-    page = reverse("monitoring:unknown")
-    assert "GDX1" in client.get(page).content.decode()
-    sent = {"protocol": "mqtt_json", "keys": ["GDX0", "GDX2"], "model": "catering_gas.gas_detector", "subject": "C1"}
-    assert client.post(page, sent | {"subject": "nowhere"}).status_code == 422
-    assert client.post(page, sent).status_code == 302
-    assert set(Device.objects.values_list("key", flat=True)) == {"GDX0", "GDX2"}
-    assert [p.channel for p in Device.objects.get(key="GDX0").points.all()] == ["lel"]
-
-
-def test_adopting_one_that_is_taken_adopts_none(unknown, caterer, personas):
-    officer = personas["city_officer"]
-    adopt(protocol="mqtt_json", keys=["GDX0"], model="catering_gas.gas_detector", subject=caterer, by=officer, at=NOON)
-    with pytest.raises(Exception, match="GDX0"):
-        adopt(
-            protocol="mqtt_json",
-            keys=["GDX1", "GDX0"],
-            model="catering_gas.gas_detector",
-            subject=caterer,
-            by=officer,
-            at=NOON,
-        )
-    assert Device.objects.count() == 1
 
 
 def test_a_frame_is_shown_as_it_came(unknown, open_as):
