@@ -162,6 +162,8 @@ async def judged(nats_url: str, after: int, readings: int) -> tuple[float, list[
         registered_at=np.zeros(len(keys), np.int64),
         holidays=np.empty(0, np.int64),
         groups=None,
+        composites=(),
+        subjects={},
     )
     live, seen, sizes = LiveJudge(setup), 0, []
     follower = Follower(client, streams.READINGS, "bench", after=after)

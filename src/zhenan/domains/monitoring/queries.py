@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow.calendar import holidays_around
-from zhenan.packkit.judging import compiled
+from zhenan.packkit.judging import compiled, composite
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.schedule import epoch_days
 from zhenan.telemetry.judge.table import Groups
@@ -97,6 +98,8 @@ class JudgeSetup:
     rules: tuple[Rule, ...]
     points: list[str]
     registered_at: NDArray[np.int64]
+    composites: tuple[Composite, ...]
+    subjects: dict[str, str]  # of the points at which a part of a composite may be raised
     groups: Groups | None  # the same as the rules' points say, told by model and measure
     holidays: NDArray[np.int64]  # days since 1970-01-01 that are no working days by the calendar's notice
 
@@ -131,14 +134,23 @@ def judge_setup() -> JudgeSetup:
     born = np.concatenate([np.empty(0, np.int64), *(np.array(born, np.int64) for _, _, _, born in places)])
     group = np.repeat(np.arange(len(places), dtype=np.int32), [len(ids) for _, _, ids, _ in places])
     order = np.argsort(ids, kind="stable")
+    composites = tuple(composite(r.code, r.level, r.rule) for r in book.alarm_rules() if r.is_composite)
     return JudgeSetup(
         stamp=stamp,
         rules=compiled(written) if written else (),
         points=list(map(str, ids[order].tolist())),
         registered_at=born[order],
         groups=Groups([tuple(numbers[r.code] for r in book.rules_for(m, q)) for m, q, _, _ in places], group[order]),
+        composites=composites,
+        subjects=_subjects({part for one in composites for part in one.rules}, applies),
         holidays=epoch_days(holidays_around(timezone.localdate())),
     )
+
+
+def _subjects(parts: set[str], applies: dict[str, list[str]]) -> dict[str, str]:
+    points = {int(point) for code in parts for point in applies.get(code, ())}
+    rows = Point.objects.filter(pk__in=points).values_list("pk", "device__subject_id") if points else ()
+    return {str(pk): str(subject) for pk, subject in rows}
 
 
 def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:

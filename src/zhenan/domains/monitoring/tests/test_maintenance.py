@@ -144,7 +144,7 @@ def test_without_a_reason_or_a_possible_period_there_is_none(detector, personas)
     with pytest.raises(ReasonMissing):
         maintenance.open_maintenance(device=detector, reason=" ", starts_at=NOON, ends_at=NOON + HOUR, by=by, at=NOON)
     for starts, ends in ((NOON, NOON), (NOON + HOUR, NOON), (NOON - 2 * HOUR, NOON - HOUR), (NOON, NOON + 800 * HOUR)):
-        with pytest.raises(BadPeriod, match="at most 30 days"):
+        with pytest.raises(BadPeriod):
             maintenance.open_maintenance(device=detector, reason="x", starts_at=starts, ends_at=ends, by=by, at=NOON)
     assert Maintenance.objects.count() == 0
 
