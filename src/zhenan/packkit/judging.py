@@ -22,11 +22,7 @@ def problems_of_rule(rule: dict[str, Any]) -> list[str]:
         try:
             Composite.model_validate({"id": "rule", "level": 4, **inner})
         except ValidationError as err:
-            places = (
-                ".".join(map(str, (*e["loc"], *([e["ctx"]["key"]] if "key" in e.get("ctx", {}) else []))))
-                for e in err.errors()
-            )
-            found += [f"{place}: {e['msg']}" for place, e in zip(places, err.errors(), strict=True)]
+            found += [f"{'.'.join(map(str, _place(dict(e))))}: {e['msg']}" for e in err.errors()]
         return found
     try:
         rules_from({"rules": [{"id": "rule", "level": 4, **inner}]})
