@@ -1,4 +1,4 @@
-"""A million of the same, time that runs backwards, no numbers, thresholds that cannot be: each has its defined effect."""
+"""A million of the same, time running backwards, no numbers, impossible thresholds: each has its defined effect."""
 
 import numpy as np
 import pytest
