@@ -108,7 +108,7 @@ def setup_of() -> SimpleNamespace:
     keys = [str(row.point_id) for row in register()]
     return SimpleNamespace(
         stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(len(keys), np.int64),
-        holidays=np.empty(0, np.int64), groups=None,
+        holidays=np.empty(0, np.int64), groups=None, composites=(), subjects={},
     )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import json
 import sys
 import time
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.engine import Judge, warm_up
+from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.rulefile import parse_rules
+from zhenan.telemetry.judge.table import Groups
 
 RULES = """rules:
   - {id: gas_high, kind: threshold, above: 25, clear: 20, level: 2}
@@ -29,7 +32,9 @@ RULES = """rules:
 SLICE = 100_000  # readings handed to the judge at a time
 
 
-def measure(readings: int = 10_000_000, points: int = 100_000, repeats: int = 3) -> dict[str, Any]:
+def measure(
+    readings: int = 10_000_000, points: int = 100_000, repeats: int = 3, restart: int = 1_300_000
+) -> dict[str, Any]:
     """All figures of one run. Takes about 10 s and 500 MB as it stands."""
     warm_up()
     readings -= readings % points
@@ -41,6 +46,7 @@ def measure(readings: int = 10_000_000, points: int = 100_000, repeats: int = 3)
             columns = _columns(rng, readings, points, order, crossing)
             floor = readings / _best(lambda c=columns: _copy(c), repeats)
             found["cases"].append(_case(order, crossing, columns, keys, floor, repeats))
+    found["restart"] = _restart(restart)
     found["state_bytes_per_point"] = Judge(parse_rules(RULES), keys).state.nbytes() / points
     return found
 
@@ -66,6 +72,23 @@ def _case(
         "copy_floor_readings_per_s": round(floor),
         "ratio_to_copy_floor": round(rate / floor, 3),
     }
+
+
+def _restart(points: int) -> dict[str, float | int]:
+    """Seconds to save the live judge's state, and to take it up again in a fresh one, with so many points."""
+    keys = [str(number) for number in range(1, points + 1)]
+    setup = SimpleNamespace(
+        stamp="", rules=parse_rules(RULES), points=keys, registered_at=np.zeros(points, np.int64),
+        holidays=np.empty(0, np.int64), groups=Groups([(0, 1, 2)], np.zeros(points, np.int32)), composites=(),
+        subjects={},
+    )  # fmt: skip
+    live = LiveJudge(setup)
+    start = time.perf_counter()
+    data = live.save()
+    saved = time.perf_counter()
+    LiveJudge.resume([data], setup)
+    done = time.perf_counter()
+    return {"points": points, "save_s": round(saved - start, 2), "resume_s": round(done - saved, 2), "bytes": len(data)}
 
 
 def _columns(rng: np.random.Generator, readings: int, points: int, order: str, crossing: str) -> Columns:
@@ -115,6 +138,11 @@ def table(found: dict[str, Any]) -> str:
             f" {case['rule_judgements_per_s'] / 1e6:7.1f} M rule judgements/s"
             f" {case['ratio_to_copy_floor']:6.2f} x copy floor ({case['copy_floor_readings_per_s'] / 1e6:.0f} M/s)"
         )
+    again = found["restart"]
+    lines.append(
+        f"restart with {again['points']:,} points: state saved in {again['save_s']} s"
+        f" ({again['bytes'] / 1e6:.0f} MB), taken up in {again['resume_s']} s"
+    )
     return "\n".join([*lines, f"state: {found['state_bytes_per_point']:.0f} bytes a point"])
 
 
@@ -124,8 +152,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--readings", type=int, default=10_000_000)
     parser.add_argument("--points", type=int, default=100_000)
+    parser.add_argument("--restart-points", type=int, default=1_300_000)
     options = parser.parse_args(argv)
-    found = measure(options.readings, options.points)
+    found = measure(options.readings, options.points, restart=options.restart_points)
     print(json.dumps(found) if options.json else table(found))
     return 0
 

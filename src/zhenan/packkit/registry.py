@@ -111,6 +111,8 @@ class Registry:
     def _rules_by_point(self) -> dict[tuple[str, str], list[AlarmRule]]:
         found: dict[tuple[str, str], list[AlarmRule]] = {}
         for rule in self.alarm_rules():
+            if rule.is_composite:
+                continue  # it judges alarms, not readings
             pack = rule.code.partition(".")[0]
             for model in rule.models or [m.code for m in self.device_models(pack)]:
                 if rule.measure in self.device_model(model).measures:

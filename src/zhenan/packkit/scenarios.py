@@ -9,10 +9,11 @@ from datetime import datetime, timedelta, timezone
 import numpy as np
 
 from zhenan.packkit.checks import hazards_from
-from zhenan.packkit.judging import compiled
+from zhenan.packkit.judging import compiled, composite
 from zhenan.packkit.loader import LoadedPack
 from zhenan.packkit.registry import Registry, from_packs
 from zhenan.packkit.schema_scenarios import Scenario
+from zhenan.telemetry.judge.composites import Composer
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Columns, Transition
 from zhenan.telemetry.judge.schedule import epoch_days
@@ -47,17 +48,7 @@ def _pairs(pairs: Iterable[tuple[str, str]]) -> str:
 
 
 def _judge(scenario: Scenario, registry: Registry) -> Outcome:
-    rules = registry.rules_for(str(scenario.model), str(scenario.measure))
-    holidays = epoch_days(scenario.holidays)
-    judge = Judge(compiled([rule.judge_rule() for rule in rules]), ["point"], holidays=holidays)
-    zero = _ms_of(scenario.start)
-    ts = np.array([round(second * 1000) + zero for second, _ in scenario.readings], dtype=np.int64)
-    value = np.array([number for _, number in scenario.readings], dtype=np.float64)
-    columns = Columns(np.zeros(ts.size, dtype=np.int32), ts, value, np.zeros(ts.size, dtype=np.uint8))
-    found = list(judge.records(judge.judge(columns).transitions))
-    end = max(round((scenario.until_s or 0.0) * 1000) + zero, int(ts.max()))
-    found += judge.records(judge.advance(end))
-    found = [t._replace(ts=t.ts - zero, onset=t.onset - zero) for t in found]
+    found = _transitions(scenario, registry)
     onsets = {(a.rule, a.kind, a.at_s) for a in scenario.alarms if a.onset_s is not None}
     wanted = sorted(_line(a.rule, a.kind, a.at_s, a.onset_s) for a in scenario.alarms)
     came = sorted(
@@ -67,6 +58,33 @@ def _judge(scenario: Scenario, registry: Registry) -> Outcome:
     missing = [f"did not come: {line}" for line in wanted if line not in came]
     extra = [f"came, but is not expected: {line}" for line in came if line not in wanted]
     return Outcome(scenario, tuple(found), tuple(missing + extra))
+
+
+def _transitions(scenario: Scenario, registry: Registry) -> list[Transition]:
+    """What the judge says of the scenario's points, at one subject; times in ms from its second 0."""
+    points = [(str(scenario.model), str(scenario.measure), scenario.readings)]
+    points += [(other.model, other.measure, other.readings) for other in scenario.others]
+    keys = [f"point{number}" for number in range(len(points))]
+    applies: dict[str, list[str]] = {}
+    for key, (model, measure, _readings) in zip(keys, points, strict=True):
+        for rule in registry.rules_for(model, measure):
+            applies.setdefault(rule.code, []).append(key)
+    written = [{**registry.alarm_rule(code).judge_rule(), "points": names} for code, names in applies.items()]
+    judge = Judge(compiled(written) if written else (), keys, holidays=epoch_days(scenario.holidays))
+    zero = _ms_of(scenario.start)
+    found: list[Transition] = []
+    for number, (_model, _measure, readings) in enumerate(points):
+        ts = np.array([round(second * 1000) + zero for second, _ in readings], dtype=np.int64)
+        value = np.array([number for _, number in readings], dtype=np.float64)
+        place = np.full(ts.size, number, dtype=np.int32)
+        columns = Columns(place, ts, value, np.zeros(ts.size, dtype=np.uint8))
+        found += judge.records(judge.judge(columns).transitions)
+    last = max(second for _model, _measure, readings in points for second, _value in readings)
+    found += judge.records(judge.advance(round(max(scenario.until_s or 0.0, last) * 1000) + zero))
+    composites = [composite(r.code, r.level, r.rule) for r in registry.alarm_rules() if r.is_composite]
+    order = sorted(found, key=lambda t: (t.ts, t.point, t.rule, t.kind == "clear"))
+    made = Composer(composites, dict.fromkeys(keys, "subject")).feed(order)
+    return [t._replace(ts=t.ts - zero, onset=t.onset - zero) for t in made]
 
 
 def _ms_of(start: datetime | None) -> int:

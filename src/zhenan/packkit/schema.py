@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
-from zhenan.packkit.judging import problems_of_rule
+from zhenan.packkit.judging import is_composite, problems_of_rule
 from zhenan.packkit.vocabulary import Word, vocabulary
 from zhenan.packkit.words import hint
 from zhenan.telemetry.codecs.commands import CATALOGUE
@@ -330,6 +330,8 @@ class Act(Model):
 class AlarmRule(Model):
     """A rule of the judge (docs: kinds and exact meaning as in the judge), with what to do when it is raised.
 
+    Of kind ``all_of`` or ``n_of`` it is a composite: ``rules`` names others of the file, ``measure`` is one of theirs.
+
     Applies to the points of ``measure`` of the pack's own models, or of ``models`` where given.
     ``respond_s``: within which the alarm must be acknowledged.
     ``family``: rules of one family on one point make one alarm that goes up and down in level.
@@ -357,6 +359,10 @@ class AlarmRule(Model):
         return self.id
 
     @property
+    def is_composite(self) -> bool:
+        return is_composite(self.rule)
+
+    @property
     def is_silence(self) -> bool:
         return self.rule.get("kind") == "silence"
 
@@ -380,6 +386,15 @@ class AlarmRule(Model):
 
 class AlarmsFile(Model):
     rules: list[AlarmRule] = []
+
+    @model_validator(mode="after")
+    def _composites_name_rules(self) -> AlarmsFile:
+        simple = {rule.id.rpartition(".")[2]: rule for rule in self.rules if not rule.is_composite}
+        for rule in self.rules:
+            for name in rule.rule.get("rules", ()) if rule.is_composite else ():
+                if name not in simple:
+                    raise ValueError(f"{rule.id}: rule.rules: no rule {name!r} of readings in this file")
+        return self
 
 
 # ---- checklists.yaml ---------------------------------------------------------------------------------------------

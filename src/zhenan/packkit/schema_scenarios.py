@@ -6,7 +6,7 @@ import re
 from datetime import date, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from zhenan.packkit.schema import Code, MeasureCode, Model, Name, Reference
 
@@ -29,6 +29,35 @@ class ExpectedHazard(Model):
     severity: Literal["general", "major"]
 
 
+def _pairs_of(value: Any) -> Any:
+    if not isinstance(value, str):
+        return value
+    pairs: list[tuple[float, float]] = []
+    for word in value.split():
+        found = _WORD.fullmatch(word)
+        if found is None:
+            raise ValueError(f"{word!r} is not second:value, such as 10:25.5, or first..last/step:value")
+        first, last, step, number = (float(part) if part else None for part in found.groups())
+        if step is not None and (step <= 0 or (last or 0) < (first or 0) or (last or 0) / step > MAX_REPEATED):
+            raise ValueError(f"{word!r} repeats wrongly or too often")
+        at = first or 0.0
+        while at <= (last if last is not None else first or 0.0):
+            pairs.append((at, number or 0.0))
+            at += step or float("inf")
+    return pairs
+
+
+Readings = Annotated[list[tuple[float, float]], BeforeValidator(_pairs_of)]
+
+
+class OtherPoint(Model):
+    """A further point of the same subject, for composites of alarms of several points."""
+
+    model: Reference
+    measure: MeasureCode
+    readings: Annotated[Readings, Field(min_length=1)]
+
+
 class Scenario(Model):
     """Either readings of one point of ``model`` and ``measure`` → ``alarms`` (all of them), or a checklist's
     ``answers`` → ``hazards`` (all of them).
@@ -36,6 +65,7 @@ class Scenario(Model):
     ``readings``: text of ``second:value`` pairs ("0:2 10:12 20:25"), in the order in which they are accepted;
     ``first..last/step:value`` repeats one value ("0..3600/60:5").
     ``until_s``: how far the clock runs after the last reading (for silence). Items not answered count as passed.
+    ``others``: further points of the same subject. Each point's readings are in its own order.
     ``start``: local time of second 0 ("2026-03-02T21:50"), for rules with windows; ``holidays``: which days are ones.
     """
 
@@ -43,7 +73,8 @@ class Scenario(Model):
     name: Name
     model: Reference | None = None
     measure: MeasureCode | None = None
-    readings: list[tuple[float, float]] = []
+    readings: Readings = []
+    others: list[OtherPoint] = []
     until_s: float | None = None
     start: datetime | None = None
     holidays: list[date] = []
@@ -51,25 +82,6 @@ class Scenario(Model):
     checklist: Reference | None = None
     answers: dict[Code, Literal["pass", "fail", "na"]] = {}
     hazards: list[ExpectedHazard] = []
-
-    @field_validator("readings", mode="before")
-    @classmethod
-    def _pairs(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        pairs: list[tuple[float, float]] = []
-        for word in value.split():
-            found = _WORD.fullmatch(word)
-            if found is None:
-                raise ValueError(f"{word!r} is not second:value, such as 10:25.5, or first..last/step:value")
-            first, last, step, number = (float(part) if part else None for part in found.groups())
-            if step is not None and (step <= 0 or (last or 0) < (first or 0) or (last or 0) / step > MAX_REPEATED):
-                raise ValueError(f"{word!r} repeats wrongly or too often")
-            at = first or 0.0
-            while at <= (last if last is not None else first or 0.0):
-                pairs.append((at, number or 0.0))
-                at += step or float("inf")
-        return pairs
 
     @field_validator("start", mode="before")
     @classmethod

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow.calendar import holidays_around
-from zhenan.packkit.judging import compiled
+from zhenan.packkit.judging import compiled, composite
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.schedule import epoch_days
 from zhenan.telemetry.judge.table import Groups
@@ -106,6 +107,8 @@ class JudgeSetup:
     partition: NDArray[np.uint8]
     groups: Groups | None  # the same as the rules' points say, told by model and measure
     holidays: NDArray[np.int64]  # days since 1970-01-01 that are no working days by the calendar's notice
+    composites: tuple[Composite, ...] = ()
+    subjects: dict[str, str] = field(default_factory=dict)  # of the points at which a part of a composite may be raised
 
 
 def judge_stamp() -> str:
@@ -141,6 +144,7 @@ def judge_setup() -> JudgeSetup:
     ids, born, wire = (_joined([place[column] for place in places]) for column in (2, 3, 4))
     group = np.repeat(np.arange(len(places), dtype=np.int32), [len(place[2]) for place in places])
     order = np.argsort(ids, kind="stable")
+    composites = tuple(composite(r.code, r.level, r.rule) for r in book.alarm_rules() if r.is_composite)
     return JudgeSetup(
         stamp=stamp,
         rules=compiled(written) if written else (),
@@ -148,12 +152,20 @@ def judge_setup() -> JudgeSetup:
         registered_at=born[order],
         partition=(wire[order] % PARTITIONS).astype(np.uint8),
         groups=Groups([tuple(numbers[r.code] for r in book.rules_for(p[0], p[1])) for p in places], group[order]),
+        composites=composites,
+        subjects=_subjects({part for one in composites for part in one.rules}, applies),
         holidays=epoch_days(holidays_around(timezone.localdate())),
     )
 
 
 def _joined(parts: list[list[int]]) -> NDArray[np.int64]:
     return np.concatenate([np.empty(0, np.int64), *(np.array(part, np.int64) for part in parts)])
+
+
+def _subjects(parts: set[str], applies: dict[str, list[str]]) -> dict[str, str]:
+    points = {int(point) for code in parts for point in applies.get(code, ())}
+    rows = Point.objects.filter(pk__in=points).values_list("pk", "device__subject_id") if points else ()
+    return {str(pk): str(subject) for pk, subject in rows}
 
 
 def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:

@@ -36,8 +36,9 @@ def test_every_rule_is_raised_and_cleared_and_every_checklist_fails_in_some_scen
 
 @pytest.mark.parametrize("code", PACKS)
 def test_every_rule_compiles_in_the_judge(code):
-    rules = compiled([rule.judge_rule() for rule in PACKS[code].alarm_rules])
-    assert [rule.id for rule in rules] == [rule.code for rule in PACKS[code].alarm_rules]
+    written = [rule for rule in PACKS[code].alarm_rules if not rule.is_composite]
+    rules = compiled([rule.judge_rule() for rule in written])
+    assert [rule.id for rule in rules] == [rule.code for rule in written]
 
 
 @pytest.mark.parametrize("code", PACKS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import structlog
@@ -14,6 +14,7 @@ from zhenan.domains.monitoring import queries
 from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server.processes import Process
 from zhenan.telemetry.columns import PARTITIONS
+from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.table import Groups
 
@@ -31,13 +32,23 @@ class LaneSetup:
     registered_at: NDArray[np.int64]
     holidays: NDArray[np.int64]
     groups: Groups | None
+    composites: tuple[Composite, ...] = ()
+    subjects: dict[str, str] = field(default_factory=dict)
 
 
 def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
-    """One part a lane: its points with their groups, under all rules. O(points)."""
-    whole = LaneSetup(setup.stamp, setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups)
+    """One part a lane: its points with their groups, under all rules. O(points).
+
+    A composite is seen where all its parts are raised in one lane: by the points of one device, or behind one parent.
+    """
+    whole = LaneSetup(
+        setup.stamp, setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups, setup.composites,
+        setup.subjects,
+    )  # fmt: skip
     if lanes == 1:
         return [whole]
+    if setup.composites:
+        log.warning("judge.composites_by_lane", composites=len(setup.composites), lanes=lanes)
     lane = setup.partition.astype(np.int64) * lanes // PARTITIONS
     points = np.array(setup.points, dtype=object)
     parts = []

@@ -6,6 +6,7 @@ order of time, and where it is not, one that does not depend on how its points a
 """
 
 import csv
+import heapq
 import itertools
 import os
 import sys
@@ -19,6 +20,7 @@ from typing import Final, TextIO
 import numpy as np
 from numpy.typing import NDArray
 
+from zhenan.telemetry.judge.composites import Composer, RuleFile
 from zhenan.telemetry.judge.engine import Judge, warm_up
 from zhenan.telemetry.judge.readings_csv import Block, read_blocks
 from zhenan.telemetry.judge.results import Columns, Transition, Transitions
@@ -81,9 +83,13 @@ def judge_file(
             parts.append(judge.judge(_columns(judge, block)).transitions)
     if clock is not None:
         parts.append(judge.advance(clock if until is None else max(clock, until)))
+    found = _ordered(judge, Transitions.joined(parts))
+    made = _composed(book, found, judge) if book.composites else []
     c, seconds = judge.counters, time.perf_counter() - start
-    summary = Summary(c.readings, c.judged, c.late, c.duplicate, c.unfit, malformed, c.raises, c.clears, seconds)
-    _write(judge, Transitions.joined(parts), out_path)
+    raises = c.raises + sum(t.kind == "raise" for t in made)
+    clears = c.clears + sum(t.kind == "clear" for t in made)
+    summary = Summary(c.readings, c.judged, c.late, c.duplicate, c.unfit, malformed, raises, clears, seconds)
+    _write(judge, found, made, out_path)
     if malformed > MAX_TOLD:
         print(f"{input_path.name}: and {malformed - MAX_TOLD} more malformed rows", file=stderr)
     print("\n".join(summary.lines()), file=stderr)
@@ -108,7 +114,22 @@ def in_order(judge: Judge, found: Transitions) -> NDArray[np.int64]:
     return np.lexsort((found.kind, rule_rank[found.rule], point_rank[found.point], found.ts))
 
 
-def _write(judge: Judge, found: Transitions, path: Path) -> None:
+def _ordered(judge: Judge, found: Transitions) -> Transitions:
+    return found.at(in_order(judge, found))
+
+
+def _composed(book: RuleFile, found: Transitions, judge: Judge) -> list[Transition]:
+    """What the composites make of the alarms of the whole file, in order of time."""
+    composer = Composer(book.composites, book.subject_of())
+    own = {composite.id for composite in book.composites}
+    return [t for t in composer.feed(judge.records(found)) if t.rule in own]
+
+
+def _place(t: Transition) -> tuple[int, str, str, bool]:
+    return t.ts, t.point, t.rule, t.kind == "clear"
+
+
+def _write(judge: Judge, found: Transitions, made: list[Transition], path: Path) -> None:
     """The alarms as CSV, under a name of its own until it is whole (a device such as /dev/stdout: at once)."""
     special = path.exists() and not path.is_file()
     part = path if special else path.with_name(f"{path.name}.{os.getpid()}.part")
@@ -116,7 +137,7 @@ def _write(judge: Judge, found: Transitions, path: Path) -> None:
         with part.open("w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(OUT_HEADER)
-            writer.writerows(_rows(judge, found))
+            writer.writerows(_rows(judge, found, made))
         if not special:
             part.replace(path)
     finally:
@@ -124,11 +145,12 @@ def _write(judge: Judge, found: Transitions, path: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _rows(judge: Judge, found: Transitions) -> Iterator[tuple[object, ...]]:
-    order = in_order(judge, found)
-    for start in range(0, order.size, _SLICE):
-        for t in judge.records(found.at(order[start : start + _SLICE])):
-            yield t.point, t.rule, t.kind, t.ts, t.onset, value_text(t), t.level
+def _rows(judge: Judge, found: Transitions, made: list[Transition]) -> Iterator[tuple[object, ...]]:
+    parts = (np.arange(start, min(start + _SLICE, len(found))) for start in range(0, len(found), _SLICE))
+    simple = (t for part in parts for t in judge.records(found.at(part)))
+    every = heapq.merge(simple, sorted(made, key=_place), key=_place) if made else simple
+    for t in every:
+        yield t.point, t.rule, t.kind, t.ts, t.onset, value_text(t), t.level
 
 
 def value_text(t: Transition) -> str:

@@ -6,7 +6,7 @@ or from a change of the rules does not: it is kept in the saved state until it i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.judge.composites import Composer, Composite
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Counters, Transition
 from zhenan.telemetry.judge.rules import Rule
@@ -23,7 +24,10 @@ from zhenan.telemetry.judge.table import Groups
 
 
 class Setup(Protocol):
-    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point; `holidays`: days."""
+    """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point; `holidays`: days.
+
+    `subjects`: the subject of each point that a composite's part may be raised at.
+    """
 
     @property
     def stamp(self) -> str: ...
@@ -37,6 +41,10 @@ class Setup(Protocol):
     def holidays(self) -> NDArray[np.int64]: ...
     @property
     def groups(self) -> Groups | None: ...
+    @property
+    def composites(self) -> Sequence[Composite]: ...
+    @property
+    def subjects(self) -> Mapping[str, str]: ...
 
 
 class _Saved(msgspec.Struct):
@@ -45,6 +53,7 @@ class _Saved(msgspec.Struct):
     stamp: str
     judge: bytes
     pending: list[Transition]
+    composer: bytes = b""
 
 
 @dataclass
@@ -67,6 +76,7 @@ class LiveJudge:
     def __init__(self, setup: Setup) -> None:
         self.place = Place()
         self.pending: list[Transition] = []
+        self._composer = Composer(setup.composites, setup.subjects)
         self._take(Judge(setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups), setup)
 
     def _take(self, judge: Judge, setup: Setup) -> None:
@@ -85,11 +95,11 @@ class LiveJudge:
         number = np.where(inside, self._index[np.where(inside, columns.point, 0)], -1).astype(np.int32)
         result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
         self.place.seq = seq
-        return list(self.engine.records(result.transitions))
+        return self._composer.feed(self.engine.records(result.transitions))
 
     def advance(self, now_ms: int) -> list[Transition]:
         """Silences whose time is up. They are added to `pending`: save, record, then clear it."""
-        found = list(self.engine.records(self.engine.advance(now_ms)))
+        found = self._composer.feed(self.engine.records(self.engine.advance(now_ms)))
         self.pending += found
         return found
 
@@ -97,12 +107,24 @@ class LiveJudge:
         """Go on under other rules or points; returns the clears of alarms that lost theirs, which are pending too."""
         engine = _restored(self.engine.snapshot(), setup)
         self._take(engine, setup)
-        self.pending += engine.withdrawn
-        return list(engine.withdrawn)
+        withdrawn = self._compose(self._composer.save(), setup)
+        self.pending += withdrawn
+        return withdrawn
+
+    def _compose(self, state: bytes, setup: Setup) -> list[Transition]:
+        """The composites of now with the state from before; returns what the change of rules clears."""
+        self._composer = Composer(setup.composites, setup.subjects)
+        gone = self._composer.take_up(state) if state else []
+        withdrawn = [*self._composer.feed(self.engine.withdrawn), *gone]
+        self._composer.begin_with(self.engine.raised())
+        return withdrawn
 
     def save(self) -> bytes:
         """The whole state."""
-        saved = _Saved(self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending])
+        saved = _Saved(
+            self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending],
+            self._composer.save(),
+        )  # fmt: skip
         return msgspec.msgpack.encode(saved)
 
     @classmethod
@@ -116,7 +138,10 @@ class LiveJudge:
                 continue
             live = cls.__new__(cls)
             live.place = Place(saved.epoch, saved.seq)
-            live.pending = [*saved.pending, *engine.withdrawn]
             live._take(engine, setup)
+            try:
+                live.pending = [*saved.pending, *live._compose(saved.composer, setup)]
+            except msgspec.DecodeError:
+                continue
             return live
         return cls(setup)

@@ -10,12 +10,13 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from zhenan.telemetry.judge.rules import MODELS, Rule, RuleFile, keys_of
+from zhenan.telemetry.judge.composites import Composite, RuleFile
+from zhenan.telemetry.judge.rules import MODELS, Rule, keys_of
 from zhenan.telemetry.judge.schedule import Window
 
 _EXPONENT = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+")  # YAML 1.1 reads 1e3 as text; people mean a number
 # `id: on`, `points: [0017]` and `from: 22:00` are the words as written, not true, 15 and 1320.
-_TEXT_KEYS = ("id", "points", "from", "to")
+_TEXT_KEYS = ("id", "points", "from", "to", "subjects")
 _MAX_SHOWN = 60
 _SHOWN = reprlib.Repr()  # aliases can make a value too large to write out
 _SHOWN.maxstring = _SHOWN.maxother = _SHOWN.maxlong = _MAX_SHOWN
@@ -147,6 +148,8 @@ def _keys_at(loc: Sequence[Any], rule: dict[str, Any]) -> list[str]:
     """The keys that may stand at a place."""
     if "active" in loc:
         return [field.alias or name for name, field in Window.model_fields.items()]
+    if len(loc) > 2 and loc[0] == "composites":
+        return list(Composite.model_fields)
     return keys_of(str(rule.get("kind"))) if len(loc) > 2 else list(RuleFile.model_fields)
 
 
@@ -163,7 +166,7 @@ def _shown(value: object) -> str:
 def _rule_at(data: object, loc: Sequence[Any]) -> dict[str, Any]:
     """The rule as it came in, {} where the error lies outside a rule."""
     try:
-        rule = data["rules"][loc[1]]  # type: ignore[index]
+        rule = data[loc[0]][loc[1]]  # type: ignore[index]
     except (IndexError, KeyError, TypeError):
         return {}
     return rule if isinstance(rule, dict) else {}
@@ -198,14 +201,16 @@ def _line_of(root: yaml.Node | None, loc: Sequence[Any]) -> int | None:
 
 def _repeated_ids(data: object, source: str, root: yaml.Node | None) -> list[str]:
     """A line for each rule whose id an earlier rule already has."""
-    rules = data.get("rules") if isinstance(data, dict) else None
-    found, seen = [], set()
-    for number, rule in enumerate(rules if isinstance(rules, list) else []):
-        name = rule.get("id") if isinstance(rule, dict) else None
-        if not isinstance(name, str):
-            continue
-        if name in seen:
-            line = _line_of(root, ["rules", number, "id"])
-            found.append(f"{source}{f':{line}' if line else ''}: rules[{number}].id: {name!r} is already taken")
-        seen.add(name)
+    found: list[str] = []
+    for key in ("rules", "composites"):
+        rules = data.get(key) if isinstance(data, dict) else None
+        seen = set()
+        for number, rule in enumerate(rules if isinstance(rules, list) else []):
+            name = rule.get("id") if isinstance(rule, dict) else None
+            if not isinstance(name, str):
+                continue
+            if name in seen:
+                line = _line_of(root, [key, number, "id"])
+                found.append(f"{source}{f':{line}' if line else ''}: {key}[{number}].id: {name!r} is already taken")
+            seen.add(name)
     return found

@@ -3,10 +3,9 @@
 Numbers are taken as written (no "25" for 25, no true for 1). Times are in seconds, zero or more, to the millisecond.
 """
 
-from datetime import date
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from zhenan.telemetry.judge.schedule import Window, crossing
@@ -195,16 +194,6 @@ MODELS: dict[str, type[RuleBase]] = {
     "silence": Silence,
     "stuck": Stuck,
 }
-
-
-class RuleFile(BaseModel):
-    """The whole file: `rules`, and `holidays`, the dates that their windows may ask for."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-    adapter: ClassVar[TypeAdapter[Any]]
-
-    rules: list[Annotated[Rule, Field(discriminator="kind")]]
-    holidays: list[date] = []
 
 
 def keys_of(kind: str) -> list[str]:

@@ -2,14 +2,19 @@
 
 from datetime import timedelta
 
+from django.urls import reverse
+
 from zhenan.domains.monitoring.models import Alarm, DeviceCommand
 from zhenan.domains.monitoring.queries import gateway_points, judge_setup
 from zhenan.domains.monitoring.services import record_transitions
-from zhenan.domains.monitoring.tests.conftest import NOON
+from zhenan.domains.monitoring.tests.conftest import NOON, ONSET
 from zhenan.kernel.events.models import Event
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.workflow.models import Deadline
 from zhenan.kernel.workflow.services import tick
+from zhenan.packkit.registry import registry
+from zhenan.telemetry.judge.engine import Judge
+from zhenan.telemetry.judge.results import Part
 
 
 def test_a_raise_makes_one_alarm_that_explains_itself(transition, detector):
@@ -70,3 +75,39 @@ def test_the_gateway_and_the_judge_know_the_points(detector):
 def test_a_transition_of_a_point_that_is_gone_is_counted(transition):
     gone = transition()._replace(point="999999")
     assert record_transitions([gone], at=NOON).unknown == 1
+
+
+def test_a_composite_is_an_alarm_that_names_what_it_is_made_of(transition, client, personas):
+    parts = (Part("catering_gas.gas_alarm", transition().point, ONSET), Part("catering_gas.co_alarm", "9", ONSET - 5))
+    whole = transition(rule="catering_gas.gas_and_co", level=1)._replace(parts=parts)
+    record_transitions([transition(), whole], at=NOON)
+    alarm = Alarm.objects.get(rule="catering_gas.gas_and_co")
+    assert [part["rule"] for part in alarm.parts] == ["catering_gas.gas_alarm", "catering_gas.co_alarm"]
+    assert Alarm.objects.count() == 2
+    client.force_login(personas["city_officer"], backend="django.contrib.auth.backends.ModelBackend")
+    page = client.get(reverse("monitoring:alarm", args=[alarm.pk])).content.decode()
+    assert "燃气泄漏报警 + 一氧化碳报警" in page
+
+
+def test_the_judge_gets_composites_with_their_subjects_and_holidays(detector, monkeypatch):
+    fire = registry().alarm_rule("catering_gas.gas_alarm").model_copy(
+        update={
+            "id": "catering_gas.leak", "rule": {"kind": "all_of", "rules": ["gas_alarm", "co_alarm"]}, "level": 1,
+        }
+    )  # fmt: skip
+    known = registry().alarm_rules()
+    monkeypatch.setattr(type(registry()), "alarm_rules", lambda self, pack=None: [*known, fire])
+    setup = judge_setup()
+    (one,) = setup.composites
+    assert (one.id, one.rules) == ("catering_gas.leak", ["catering_gas.gas_alarm", "catering_gas.co_alarm"])
+    point = detector.points.get(measure="gas_lel")
+    assert setup.subjects[str(point.pk)] == str(detector.subject_id)
+    by_points, by_groups = Judge(setup.rules, setup.points), Judge(setup.rules, setup.points, groups=setup.groups)
+    assert rules_at_points(by_points) == rules_at_points(by_groups)
+    assert setup.holidays.size > 20
+
+
+def rules_at_points(judge):
+    """The numbers of the rules that look at each point."""
+    table = judge.table
+    return [set(table.rules[table.starts[p] : table.starts[p + 1]].tolist()) for p in judge.state.profile]
