@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ from zhenan.telemetry.log.states import State
 
 log = structlog.get_logger("zhenan.judge")
 SAVE_S = 5.0
+SAVE_BYTES_PER_S = 100_000  # of a lane's state into the broker: three copies of it cross the network
+SAVE_LONGEST_S = 60.0
 CLOCK_S = 1.0
 QUIET_S = 15.0  # after a start or a break, devices first get this long to be heard before anyone is called silent
 PAUSED_S = 5.0  # a turn that took longer than this was a pause: what is known of the log is old
@@ -148,6 +151,7 @@ class Lanes:
         judging = self.judging[lease.lane] = Judging(
             self.process, live, follower, state.save,
             lambda: self.setups.of(lease.lane), allowed=lambda: self.leases.ensure(lease),
+            save_bytes_per_s=SAVE_BYTES_PER_S,
         )  # fmt: skip
         more = () if lease.lane else (send_commands(self.process, self.client, self.asked),)
         try:
@@ -175,14 +179,17 @@ class Judging:
         keep: stores the state; every transition of the log up to it is recorded by then.
         setup: what to judge by now.
         allowed: returns when anything may be written; raises when this judge's lane is another's.
+        save_bytes_per_s: a large state is saved less often than every SAVE_S; the log is replayed from there.
     """
 
     def __init__(
         self, process: Process, live: LiveJudge, follower: Follower, keep: Callable[[bytes], Awaitable[None]],
         setup: Callable[[], LaneSetup], allowed: Callable[[], Awaitable[None]] = _always,
+        save_bytes_per_s: float = math.inf,
     ) -> None:  # fmt: skip
         self.process, self.live, self.follower = process, live, follower
         self._keep, self._setup, self._allowed = keep, setup, allowed
+        self._save_bytes_per_s, self._save_s = save_bytes_per_s, SAVE_S
         self.behind_ms = 0
         self.recorded = self.unrecorded = 0
         now = time.monotonic()
@@ -209,7 +216,7 @@ class Judging:
             await self._clock()
         if self._setup().stamp != self.live.stamp:
             await self._change(self._setup())
-        if now - self._saved_at >= SAVE_S and self.live.place.seq != self._saved_seq:
+        if now - self._saved_at >= self._save_s and self.live.place.seq != self._saved_seq:
             await self.save()
 
     async def _judge(self, messages: Sequence[Message]) -> None:
@@ -260,7 +267,9 @@ class Judging:
     async def save(self) -> None:
         """Keep the state; every transition of the log up to it is recorded."""
         seq = self.live.place.seq
-        await self._keep(self.live.save())
+        data = self.live.save()
+        await self._keep(data)
+        self._save_s = min(max(SAVE_S, len(data) / self._save_bytes_per_s), SAVE_LONGEST_S)
         self._saved_seq, self._saved_at = seq, time.monotonic()
 
 
