@@ -3,8 +3,8 @@
     python -m bench.scale [--json] [--cities 13] [--seconds 60] [--gateway READINGS_PER_S]
 
 The province is CITY times the number of cities: its devices report as often as CITY says, for so many simulated
-seconds, through 64 lanes: columns packed and unpacked as the log carries them, judged by three rules a point, remembered
-for duplicates, and a sample of them written to a history table. What the gateway does (sockets, decoding, the log's
+seconds, through 64 lanes: columns packed and unpacked as the log carries them, judged by three rules a point, held
+against duplicates, and a sample of them written to a history table. What the gateway does (sockets, decoding, the log's
 disk) is not simulated: `zhenan bench ingest` measures it, and --gateway takes its figure.
 """
 

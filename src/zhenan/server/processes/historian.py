@@ -159,7 +159,7 @@ class HistoryLanes:
 
     async def serve(self, lease: Lease) -> None:
         """Take one lane until it is to be given back. Raises Lost, Fenced."""
-        state = State(self.client, "historian", lease.lane, lease.token)
+        state = State(self.client, "historian", lease.lane, self.historian.count, lease.token)
         kept = await state.open()
         with contextlib.suppress(*PASSING):
             await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
@@ -221,7 +221,7 @@ class HistoryLanes:
                 log.warning("historian.not_compacted", error=str(err))
 
     async def _frames(self, lease: Lease) -> None:
-        state = State(self.client, "quarantine", 0, lease.token)
+        state = State(self.client, "quarantine", 0, 1, lease.token)
         kept = await state.open()
         frames = Frames(
             self.process, Follower(self.client, streams.QUARANTINE, f"quarantine-{lease.token}"), state.save

@@ -49,8 +49,11 @@ AT_ONCE = 256  # messages judged together
 
 def main(argv: list[str]) -> int:
     """Judge until a signal comes."""
-    argparse.ArgumentParser(prog="zhenan judge", description=__doc__).parse_args(argv)
-    return run("judge", _main)
+    parser = argparse.ArgumentParser(prog="zhenan judge", description=__doc__)
+    parser.add_argument("--hand-over", action="store_true", help="put the state of the judge that was alone here into "
+                        "the broker, where the judges of a cluster find it, and end")  # fmt: skip
+    asked = parser.parse_args(argv)
+    return run("judge", _hand_over if asked.hand_over else _main)
 
 
 async def _main(process: Process) -> int:
@@ -61,6 +64,26 @@ async def _main(process: Process) -> int:
         await (_together(process, client) if shared() else _alone(process, client))
     finally:
         await client.close()
+    return 0
+
+
+async def _hand_over(process: Process) -> int:
+    """The state in the folder becomes that of lane 0 of 1, of which every lane of a cluster takes its part."""
+    files = Generations(state_folder("judge"), "judge")
+    files.hold()
+    kept = files.load()
+    client = await connect(addresses().nats_url, "judge")
+    try:
+        if not kept:
+            raise SystemExit(f"zhenan: no judge has kept a state in {files.folder}; nothing to hand over")
+        await retried(lambda: states.ensure(client.jetstream(timeout=5)), "streams")
+        state = State(client, "judge", 0, 1, token=0)
+        await state.open()
+        await state.save(kept[0])
+    finally:
+        await client.close()
+        files.release()
+    log.info("judge.handed_over", bytes=len(kept[0]))
     return 0
 
 
@@ -139,9 +162,8 @@ class Lanes:
 
     async def serve(self, lease: Lease) -> None:
         """Judge one lane until it is to be given back. Raises Lost, Fenced."""
-        state = State(self.client, "judge", lease.lane, lease.token)
-        kept = await state.open()
-        live = await resumed(self.js, [kept] if kept else [], self.setups.of(lease.lane))
+        state = State(self.client, "judge", lease.lane, self.setups.lanes, lease.token)
+        live = await self._taken_up(state, await state.open())
         with contextlib.suppress(*PASSING):  # the former holder's, which would be shown as one that lags
             await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
         follower = Follower(
@@ -161,6 +183,19 @@ class Lanes:
             if self.judging.get(lease.lane) is judging:
                 del self.judging[lease.lane]
             await follower.close()
+
+    async def _taken_up(self, state: State, kept: bytes | None) -> LiveJudge:
+        """The judge of a lane as it was kept; for a lane that is new, its part of the one that was divided."""
+        setup = self.setups.of(state.lane)
+        if kept:
+            return await resumed(self.js, [kept], setup)
+        whole, parts = await state.before_division()
+        live = await resumed(self.js, [whole] if whole else [], setup)
+        if whole:
+            concerns = self.setups.concerns(state.lane, parts)
+            live.pending = [one for one in live.pending if concerns(one.point)]
+            await state.save(live.save())
+        return live
 
 
 def _reader(lane: int, token: int) -> str:
