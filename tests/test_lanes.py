@@ -11,6 +11,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from django.db import connections
 
 from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server import config
@@ -136,6 +137,20 @@ def test_a_judge_whose_lane_is_another_s_records_and_keeps_nothing(tmp_nats):
 
     asyncio.run(story())
     assert (recorded, kept) == ([], [])
+
+
+@pytest.mark.django_db
+def test_the_database_does_not_wait_long_for_a_worker_that_stands_still_in_a_transaction(monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", {**connections.settings["default"]["OPTIONS"]})
+    sharing.let_others_write()
+    own = connections["default"].copy()
+    own.settings_dict["OPTIONS"] = connections.settings["default"]["OPTIONS"]
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("4s",)
+    finally:
+        own.close()
 
 
 def hand_over(folder: Path, nats_url: str) -> subprocess.CompletedProcess[str]:
