@@ -25,7 +25,7 @@ OBJECTS: list[dict[str, Any]] = [
 ]
 OURS = {*cli.COMMANDS}
 OTHERS = re.compile(r"(NATS_(NAME|HOST|STORE|PASSWORD|ROUTES)|DEVICE_PASSWORD|ROUTE_PASSWORD|POSTGRES_\w+|PGDATA|"
-                    r"REPLICATION_PASSWORD|PRIMARY_HOST|AWS_\w+)")  # fmt: skip
+                    r"REPLICATION_PASSWORD|PEER_HOST|FOLLOWS|AWS_\w+)")  # fmt: skip
 
 
 def of_kind(*kinds: str) -> list[dict[str, Any]]:
