@@ -208,7 +208,8 @@ class HistoryLanes:
         while True:
             await asyncio.sleep(0.1)
             if self.historian.due() and self.leases.valid():
-                self._overtaken |= await self.historian.commit()
+                # Ended in the middle, it is not torn: what the end commits waits for it.
+                self._overtaken |= await asyncio.shield(self.historian.commit())
 
     async def _tend(self) -> None:
         """Keep the table in few and sorted files, for ever; two that do so at once are told apart by the table."""
