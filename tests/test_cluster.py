@@ -34,6 +34,7 @@ from zhenan.telemetry.log.chain import head_of
 
 LANES = 16
 PROMISED_S = 10.0
+PACE_S = 0.3  # between two messages of a device: the load lasts as long as the trouble does
 SOURCES = ("g1", "g2", "mqtt")
 
 
@@ -181,7 +182,10 @@ async def refused(client: Any) -> dict[str, int]:
 
 
 @pytest.mark.timeout(240)
-def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: City, tmp_postgres: Any) -> None:
+def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
+    city: City, tmp_postgres: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(story, "PACE_S", PACE_S)
     running = Running(city.folder, postgres=tmp_postgres, nats=SimpleNamespace(url="", mqtt_url=""), **city.env)
     words = f"DETECTORS, PANELS = {story.DETECTORS!r}, {story.PANELS!r}\n"
     sent = story.Sent(json.loads(running.command("shell", "-c", words + story.PREPARE).partition("FACTS")[2]))
@@ -193,6 +197,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: 
     began_ms = (int(time.time()) - story.MESSAGES * story.STEP_MS // 1000 - 60) * 1000
     threads, faults = story.senders(city.mqtt, city.device_port, sent, began_ms)
     took = trouble(city)
+    told_by_then = sum(map(len, sent.rows.values()))
     clock.append(time.monotonic())
     for thread in threads:
         thread.join(90)
@@ -206,6 +211,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(city: 
     ended = city.stop()
     clock.append(time.monotonic())
     print("start, trouble, senders, settling, stop, s:", [round(b - a, 1) for a, b in itertools.pairwise(clock)])
+    print("readings sent when the trouble was over, in all:", told_by_then, sum(map(len, sent.rows.values())))
     print("replaced after, s:", {what: round(seconds, 1) for what, seconds in took.items()})
     assert ended == dict.fromkeys(city.workers, 0)
     assert max(took.values()) < PROMISED_S, took

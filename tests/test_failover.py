@@ -75,6 +75,21 @@ def replica_of(primary: embedded.Postgres, folder: Path) -> embedded.Postgres:
     return made
 
 
+def started_as_deployed(server: embedded.Postgres, peer: embedded.Postgres, folder: Path) -> str:
+    """What deploy/postgres/server.sh does when a server comes up beside its peer; the start itself is left out."""
+    entrypoint = folder / "docker-entrypoint.sh"
+    entrypoint.write_text("#!/bin/sh\necho started\n")
+    entrypoint.chmod(0o755)
+    env = {
+        **os.environ, "PATH": f"{folder}:{embedded.postgres_bin()}:{os.environ['PATH']}", "PGDATA": str(server.cluster),
+        "PEER_HOST": "127.0.0.1", "PGPORT": str(peer.port), "REPLICATION_PASSWORD": "copied",
+    }  # fmt: skip
+    script = config.ROOT / "deploy" / "postgres" / "server.sh"
+    done = subprocess.run(["sh", script], env=env, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
 def test_a_promoted_replica_is_written_to_and_listened_at_by_processes_that_named_both(
     tmp_postgres: Any, open_folder: Path
 ) -> None:
@@ -82,13 +97,14 @@ def test_a_promoted_replica_is_written_to_and_listened_at_by_processes_that_name
     with psycopg.connect(tmp_postgres.url, autocommit=True) as db:
         db.execute("CREATE TABLE beat (n int PRIMARY KEY)")
         db.execute("ALTER SYSTEM SET synchronous_standby_names = '*'")
-        db.execute("ALTER SYSTEM SET synchronous_commit = 'on'")
+        db.execute("CREATE ROLE replica WITH REPLICATION LOGIN PASSWORD 'copied'")
     standby = replica_of(primary, open_folder / "replica")
     process = embedded.start(standby, log=open_folder / "replica.log")
     running = None
     try:
         with psycopg.connect(tmp_postgres.url, autocommit=True) as db:
             db.execute("SELECT pg_reload_conf()")
+        assert started_as_deployed(primary, standby, open_folder) == "started"  # its peer follows: it may be primary
         both = f"{primary.url().removesuffix('/zhenan')},127.0.0.1:{standby.port}/zhenan"
         env = {**os.environ, "DATABASE_URL": both, "ZHENAN_DATA": str(open_folder / "worker")}
         env["PYTHONPATH"] = str(config.ROOT / "src")
@@ -116,6 +132,8 @@ def test_a_promoted_replica_is_written_to_and_listened_at_by_processes_that_name
             assert "heard" in told.text()
             kept = [row[0] for row in db.execute("SELECT n FROM beat ORDER BY n").fetchall()]
         assert kept[: before + 10] == list(range(before + 10))  # whatever had been answered yes is there
+        with pytest.raises(AssertionError, match="is the primary now"):
+            started_as_deployed(primary, standby, open_folder)
         print(f"written again {took:.1f} s after the promotion")
     finally:
         if running is not None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from django.db import connections
 
 from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server import config
@@ -18,10 +22,12 @@ from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.rulefile import rules_from
 from zhenan.telemetry.judge.table import Groups
 from zhenan.telemetry.lease import Lost
-from zhenan.telemetry.log import streams
+from zhenan.telemetry.log import states, streams
 from zhenan.telemetry.log.chain import Chain
 from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.log.follower import Follower
+from zhenan.telemetry.log.generations import Generations
+from zhenan.telemetry.log.states import State
 
 HIGH = {"id": "high", "kind": "threshold", "above": 25, "level": 2}
 LOW = {"id": "low", "kind": "threshold", "below": 1, "level": 3, "points": ["7"]}
@@ -136,6 +142,70 @@ def test_a_judge_whose_lane_is_another_s_records_and_keeps_nothing(tmp_nats):
 
     asyncio.run(story())
     assert (recorded, kept) == ([], [])
+
+
+@pytest.mark.django_db
+def test_the_database_does_not_wait_long_for_a_worker_that_stands_still_in_a_transaction(monkeypatch):
+    monkeypatch.setitem(connections.settings["default"], "OPTIONS", {**connections.settings["default"]["OPTIONS"]})
+    sharing.let_others_write()
+    own = connections["default"].copy()
+    own.settings_dict["OPTIONS"] = connections.settings["default"]["OPTIONS"]
+    try:
+        with own.cursor() as cursor:
+            cursor.execute("SHOW idle_in_transaction_session_timeout")
+            assert cursor.fetchone() == ("4s",)
+    finally:
+        own.close()
+
+
+def hand_over(folder: Path, nats_url: str) -> subprocess.CompletedProcess[str]:
+    argv = [sys.executable, "-m", "zhenan.server.cli", "judge", "--hand-over"]
+    env = {**os.environ, "NATS_URL": nats_url, "ZHENAN_DATA": str(folder), "PYTHONPATH": str(config.ROOT / "src")}
+    return subprocess.run(argv, env=env, capture_output=True, text=True, timeout=60)
+
+
+def test_there_must_be_something_to_hand_over(tmp_nats, tmp_path):
+    done = hand_over(tmp_path, tmp_nats.url)
+    assert done.returncode == 1
+    assert "nothing to hand over" in done.stderr
+
+
+def test_a_judge_that_was_alone_is_divided_among_lanes_with_the_alarms_that_stand(tmp_nats, tmp_path):
+    whole = setup({5: 0, 6: 16, 7: 48, 8: 63}, HIGH)
+    alone = LiveJudge(whole)
+    alone.place.seq = 41
+    raised = alone.judge(Columns.of([5, 6, 7, 8], [1000] * 4, [30.0, 30.0, 10.0, 30.0], [0] * 4), 41)
+    assert [t.point for t in raised] == ["5", "6", "8"]
+    now = setup({5: 0, 6: 16, 7: 48}, HIGH)  # point 8 is registered no more
+
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        await streams.ensure(client.jetstream())
+        await states.ensure(client.jetstream())
+        alone.place.epoch = await streams.epoch(client.jetstream(), streams.READINGS)
+        Generations(tmp_path / "state" / "judge", "judge").save(alone.save())
+        done = await asyncio.to_thread(hand_over, tmp_path, tmp_nats.url)
+        assert done.returncode == 0, done.stderr
+        process_setups = setups.Setups(SimpleNamespace(), 4)
+        process_setups._parts = divide(now, 4)
+        lanes = judge.Lanes(SimpleNamespace(), client, process_setups, SimpleNamespace())
+        found = []
+        for lane in range(4):
+            state = State(client, "judge", lane, 4, token=7)
+            live = await lanes._taken_up(state, await state.open())
+            again = await lanes._taken_up(state, await State(client, "judge", lane, 4, token=8).open())
+            assert again.place == live.place
+            standing = [(t.point, t.onset) for t in live.engine.raised()]
+            found.append((live.place.seq, standing, [(t.point, t.kind) for t in live.pending]))
+        await client.close()
+        return found
+
+    assert asyncio.run(story()) == [
+        (41, [("5", 1000)], [("8", "clear")]),  # cleared once, by the first lane of those it was divided into
+        (41, [("6", 1000)], []),
+        (41, [], []),
+        (41, [], []),
+    ]
 
 
 def test_a_pause_is_not_taken_for_the_silence_of_devices(monkeypatch):

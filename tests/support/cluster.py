@@ -165,7 +165,7 @@ async def holdings(client: Any, role: str) -> dict[int, str]:
     book = msgspec.json.decode((await kv.get(f"{role}.book")).value, type=Book)
 
     async def taken(lane: int, member: str, token: int) -> tuple[int, str] | None:
-        head = await head_of(js, STATES, f"states.{role}.{lane}.head")
+        head = await head_of(js, STATES, f"states.{role}.{book.count}.{lane}.head")
         return (lane, book.members.get(member, "")) if int(head.headers.get(FENCE, "0")) == token else None
 
     found = await asyncio.gather(*(taken(lane, member, token) for lane, (member, token) in book.lanes.items()))

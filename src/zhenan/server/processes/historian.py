@@ -169,7 +169,7 @@ class HistoryLanes:
 
     async def serve(self, lease: Lease) -> None:
         """Take one lane until it is to be given back. Raises Lost, Fenced."""
-        state = State(self.client, "historian", lease.lane, lease.token)
+        state = State(self.client, "historian", lease.lane, self.historian.count, lease.token)
         kept = await state.open()
         with contextlib.suppress(*PASSING):
             await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
@@ -218,7 +218,8 @@ class HistoryLanes:
         while True:
             await asyncio.sleep(0.1)
             if self.historian.due() and self.leases.valid():
-                self._overtaken |= await self.historian.commit()
+                # Ended in the middle, it is not torn: what the end commits waits for it.
+                self._overtaken |= await asyncio.shield(self.historian.commit())
 
     async def _tend(self) -> None:
         """Keep the tables, for ever; of two that do so at once the table refuses one."""
@@ -231,7 +232,7 @@ class HistoryLanes:
                 log.warning("historian.not_kept", error=str(err))
 
     async def _frames(self, lease: Lease) -> None:
-        state = State(self.client, "quarantine", 0, lease.token)
+        state = State(self.client, "quarantine", 0, 1, lease.token)
         kept = await state.open()
         frames = Frames(
             self.process, Follower(self.client, streams.QUARANTINE, f"quarantine-{lease.token}"), state.save

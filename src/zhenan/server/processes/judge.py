@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ from zhenan.telemetry.log.states import State
 
 log = structlog.get_logger("zhenan.judge")
 SAVE_S = 5.0
+SAVE_BYTES_PER_S = 100_000  # of a lane's state into the broker: three copies of it cross the network
+SAVE_LONGEST_S = 60.0
 CLOCK_S = 1.0
 QUIET_S = 15.0  # after a start or a break, devices first get this long to be heard before anyone is called silent
 PAUSED_S = 5.0  # a turn that took longer than this was a pause: what is known of the log is old
@@ -46,8 +49,11 @@ AT_ONCE = 256  # messages judged together
 
 def main(argv: list[str]) -> int:
     """Judge until a signal comes."""
-    argparse.ArgumentParser(prog="zhenan judge", description=__doc__).parse_args(argv)
-    return run("judge", _main)
+    parser = argparse.ArgumentParser(prog="zhenan judge", description=__doc__)
+    parser.add_argument("--hand-over", action="store_true", help="put the state of the judge that was alone here into "
+                        "the broker, where the judges of a cluster find it, and end")  # fmt: skip
+    asked = parser.parse_args(argv)
+    return run("judge", _hand_over if asked.hand_over else _main)
 
 
 async def _main(process: Process) -> int:
@@ -58,6 +64,26 @@ async def _main(process: Process) -> int:
         await (_together(process, client) if shared() else _alone(process, client))
     finally:
         await client.close()
+    return 0
+
+
+async def _hand_over(process: Process) -> int:
+    """The state in the folder becomes that of lane 0 of 1, of which every lane of a cluster takes its part."""
+    files = Generations(state_folder("judge"), "judge")
+    files.hold()
+    kept = files.load()
+    client = await connect(addresses().nats_url, "judge")
+    try:
+        if not kept:
+            raise SystemExit(f"zhenan: no judge has kept a state in {files.folder}; nothing to hand over")
+        await retried(lambda: states.ensure(client.jetstream(timeout=5)), "streams")
+        state = State(client, "judge", 0, 1, token=0)
+        await state.open()
+        await state.save(kept[0])
+    finally:
+        await client.close()
+        files.release()
+    log.info("judge.handed_over", bytes=len(kept[0]))
     return 0
 
 
@@ -136,9 +162,8 @@ class Lanes:
 
     async def serve(self, lease: Lease) -> None:
         """Judge one lane until it is to be given back. Raises Lost, Fenced."""
-        state = State(self.client, "judge", lease.lane, lease.token)
-        kept = await state.open()
-        live = await resumed(self.js, [kept] if kept else [], self.setups.of(lease.lane))
+        state = State(self.client, "judge", lease.lane, self.setups.lanes, lease.token)
+        live = await self._taken_up(state, await state.open())
         with contextlib.suppress(*PASSING):  # the former holder's, which would be shown as one that lags
             await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
         follower = Follower(
@@ -148,6 +173,7 @@ class Lanes:
         judging = self.judging[lease.lane] = Judging(
             self.process, live, follower, state.save,
             lambda: self.setups.of(lease.lane), allowed=lambda: self.leases.ensure(lease),
+            save_bytes_per_s=SAVE_BYTES_PER_S,
         )  # fmt: skip
         more = () if lease.lane else (send_commands(self.process, self.client, self.asked),)
         try:
@@ -157,6 +183,19 @@ class Lanes:
             if self.judging.get(lease.lane) is judging:
                 del self.judging[lease.lane]
             await follower.close()
+
+    async def _taken_up(self, state: State, kept: bytes | None) -> LiveJudge:
+        """The judge of a lane as it was kept; for a lane that is new, its part of the one that was divided."""
+        setup = self.setups.of(state.lane)
+        if kept:
+            return await resumed(self.js, [kept], setup)
+        whole, parts = await state.before_division()
+        live = await resumed(self.js, [whole] if whole else [], setup)
+        if whole:
+            concerns = self.setups.concerns(state.lane, parts)
+            live.pending = [one for one in live.pending if concerns(one.point)]
+            await state.save(live.save())
+        return live
 
 
 def _reader(lane: int, token: int) -> str:
@@ -175,14 +214,17 @@ class Judging:
         keep: stores the state; every transition of the log up to it is recorded by then.
         setup: what to judge by now.
         allowed: returns when anything may be written; raises when this judge's lane is another's.
+        save_bytes_per_s: a large state is saved less often than every SAVE_S; the log is replayed from there.
     """
 
     def __init__(
         self, process: Process, live: LiveJudge, follower: Follower, keep: Callable[[bytes], Awaitable[None]],
         setup: Callable[[], LaneSetup], allowed: Callable[[], Awaitable[None]] = _always,
+        save_bytes_per_s: float = math.inf,
     ) -> None:  # fmt: skip
         self.process, self.live, self.follower = process, live, follower
         self._keep, self._setup, self._allowed = keep, setup, allowed
+        self._save_bytes_per_s, self._save_s = save_bytes_per_s, SAVE_S
         self.behind_ms = 0
         self.recorded = self.unrecorded = 0
         now = time.monotonic()
@@ -209,7 +251,7 @@ class Judging:
             await self._clock()
         if self._setup().stamp != self.live.stamp:
             await self._change(self._setup())
-        if now - self._saved_at >= SAVE_S and self.live.place.seq != self._saved_seq:
+        if now - self._saved_at >= self._save_s and self.live.place.seq != self._saved_seq:
             await self.save()
 
     async def _judge(self, messages: Sequence[Message]) -> None:
@@ -260,7 +302,9 @@ class Judging:
     async def save(self) -> None:
         """Keep the state; every transition of the log up to it is recorded."""
         seq = self.live.place.seq
-        await self._keep(self.live.save())
+        data = self.live.save()
+        await self._keep(data)
+        self._save_s = min(max(SAVE_S, len(data) / self._save_bytes_per_s), SAVE_LONGEST_S)
         self._saved_seq, self._saved_at = seq, time.monotonic()
 
 

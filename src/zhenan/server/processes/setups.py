@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -72,6 +73,13 @@ class Setups:
 
     def of(self, lane: int) -> LaneSetup:
         return self._parts[lane]
+
+    def concerns(self, lane: int, of_lanes: range) -> Callable[[str], bool]:
+        """Which points' alarms are a lane's when a coarser lane was divided into these: those of its own points, and
+        for the first of them those of points that are registered no more."""
+        own = set(self._parts[lane].points)
+        others = {key for n in of_lanes for key in self._parts[n].points} - own
+        return lambda point: point in own or (lane == of_lanes[0] and point not in others)
 
     async def load(self) -> None:
         """Read it all."""

@@ -76,14 +76,16 @@ def place_of(table: DeltaTable, epoch: str, lane: int, count: int) -> tuple[int,
 
 
 def stored_upto(history: History, epoch: str) -> int:
-    """The sequence of the log up to which all lanes are in the table, whatever lanes it was written in; 0: nothing."""
+    """The sequence of the log up to which every lane that was ever committed is in the table, in whatever lanes it was
+    written; 0 for nothing. (A lane in which nothing was ever reported would otherwise stand at 0 for ever.)"""
     table = history.open()
     if table is None:
         return 0
     count = PARTITIONS
     while count > 1 and not any(_version(table, epoch, lane, count) for lane in range(count)):
         count //= 2
-    return min(place_of(table, epoch, lane, count)[1] for lane in range(count))
+    places = [place_of(table, epoch, lane, count)[1] for lane in range(count)]
+    return min((place for place in places if place), default=0)
 
 
 def append(history: History, rows: pa.Table, epoch: str, count: int, places: Mapping[int, tuple[int, int]]) -> None:

@@ -1,8 +1,8 @@
 """States of readers kept in the broker, so that another machine can take a lane up; fenced against the one before.
 
-A state is one message, the *head* of (role, lane): small ones lie in it, of large ones it names the parts. Each head is
-written by compare-and-set after the one before and carries the writer's token. Whoever takes a lane over first writes
-the head anew under its own token; from then on everything the former holder tries to keep is refused.
+A state is one message, the *head* of (role, lane, number of lanes): small ones lie in it, of large ones it names the
+parts. Each head is written by compare-and-set after the one before and carries the writer's token. Whoever takes a lane
+over first writes the head anew under its own token; from then on everything the former holder tries to keep is refused.
 """
 
 from __future__ import annotations
@@ -71,12 +71,13 @@ class State:
     """The kept state of one lane of a role. `open`, then `save`; both raise Fenced when a later holder was here.
 
     Args:
+        count: how many lanes there are; lane 3 of 16 and lane 3 of 64 are different ones.
         token: of the lease under which it is held. A state kept under a greater one is another's.
     """
 
-    def __init__(self, client: Client, role: str, lane: int, token: int) -> None:
-        self.client, self.role, self.lane, self.token = client, role, lane, token
-        self.subject = f"states.{role}.{lane}"
+    def __init__(self, client: Client, role: str, lane: int, count: int, token: int) -> None:
+        self.client, self.role, self.lane, self.count, self.token = client, role, lane, count, token
+        self.subject = f"states.{role}.{count}.{lane}"
         self.chain = Chain(client, STATES, f"{self.subject}.head")
         self.js = client.jetstream(timeout=5)
         self.before = 0  # the token of the holder before
@@ -101,6 +102,19 @@ class State:
                 continue  # the holder before wrote once more between our look and our mark
             return data
         raise Fenced(f"{self.subject}: it changed at each of {_TRIES} looks; who holds it is still writing")
+
+    async def before_division(self) -> tuple[bytes | None, range]:
+        """(the state of the coarser lane that this one was part of when there were fewer, all that are now parts of
+        it); None when there is none."""
+        count = self.count
+        while count > 1:
+            count //= 2
+            lane, each = self.lane * count // self.count, self.count // count
+            head = await head_of(self.js, STATES, f"states.{self.role}.{count}.{lane}.head")
+            found = await self._read(head.data) if head.data else None
+            if found:
+                return found, range(lane * each, (lane + 1) * each)
+        return None, range(self.lane, self.lane + 1)
 
     async def save(self, data: bytes) -> None:
         """In the broker, on disk, when this returns. Raises Fenced."""

@@ -99,6 +99,20 @@ def test_the_next_holder_knows_duplicates_from_what_was_kept_and_from_the_log(tm
     asyncio.run(story())
 
 
+def test_the_newest_is_looked_for_behind_the_lanes_that_report(tmp_path):
+    async def story():
+        history = History(str(tmp_path))
+        assert stored_upto(history, EPOCH) == 0
+        four = historian(tmp_path, 4)
+        for number, seq in ((1, 30), (2, 20)):
+            lane = await four.add(number, None)
+            four.take(lane, [message(seq, (number, 1))])
+        await four.commit()
+        assert stored_upto(history, EPOCH) == 20
+
+    asyncio.run(story())
+
+
 def test_a_damaged_memory_is_none(tmp_path):
     memory, seq = Memory.restore(b"\x93nonsense", EPOCH)
     assert (seq, memory.points.size) == (0, 0)

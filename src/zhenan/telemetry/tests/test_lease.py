@@ -188,24 +188,24 @@ def test_a_state_is_taken_up_by_the_next_holder_and_refused_from_the_one_before(
         client = await connect(nats_url, "test")
         await states.ensure(client.jetstream())
         role = f"r{os.urandom(3).hex()}"
-        first = State(client, role, 3, token=5)
+        first = State(client, role, 3, 16, token=5)
         assert await first.open() is None
         kept = os.urandom(size)
         await first.save(kept)
         await first.save(kept)
-        second = State(client, role, 3, token=6)
+        second = State(client, role, 3, 16, token=6)
         assert await second.open() == kept
         with pytest.raises(Fenced):
             await first.save(b"from beyond the grave")
         await second.save(b"new")
         with pytest.raises(Fenced):
-            await State(client, role, 3, token=4).open()
-        assert await State(client, role, 3, token=7).open() == b"new"
+            await State(client, role, 3, 16, token=4).open()
+        assert await State(client, role, 3, 16, token=7).open() == b"new"
         if size > states.PART:
             subjects = (
                 await client.jetstream().stream_info(states.STATES, subjects_filter=f"states.{role}.>")
             ).state.subjects
-            assert subjects[f"states.{role}.3.head"] == 1
+            assert subjects[f"states.{role}.16.3.head"] == 1
         await client.close()
 
     run(story())

@@ -1,5 +1,6 @@
 """From transitions to alarms: once each, told once, deadlines opened, the valve told to close."""
 
+from copy import copy
 from datetime import timedelta
 
 from django.urls import reverse
@@ -34,6 +35,21 @@ def test_a_replay_changes_nothing(transition):
     assert (again.raised, again.cleared, again.commands) == ([], [], [])
     assert (Alarm.objects.count(), Event.objects.count(), Notice.objects.count(), Deadline.objects.count()) == counts
     assert Alarm.objects.get().cleared_at == NOON + timedelta(seconds=90)
+
+
+def test_of_two_judges_that_write_an_alarm_at_once_one_tells_of_it(transition, monkeypatch):
+    real, others = Alarm.objects.bulk_create, []
+
+    def other_was_first(alarms, **more):
+        others.extend(real([copy(alarm) for alarm in alarms], **more))
+        return real(alarms, **more)
+
+    monkeypatch.setattr(Alarm.objects, "bulk_create", other_was_first)
+    done = record_transitions([transition()], at=NOON)
+    assert (done.raised, done.commands) == ([], [])
+    assert [alarm.pk for alarm in Alarm.objects.all()] == [alarm.pk for alarm in others]
+    told = Event.objects.filter(kind="alarm.raised").count()
+    assert (told, Notice.objects.count(), Deadline.objects.count()) == (0, 0, 0)
 
 
 def test_those_whom_the_rule_names_are_told_once(transition):
