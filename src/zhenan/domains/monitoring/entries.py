@@ -82,8 +82,8 @@ def _kinds() -> None:
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
         ("device.command", _("Device told: {command}"), "device-remote"),
-        ("key.made", _("API key made: {name} ({prefix}…)"), "key"),
-        ("key.revoked", _("API key revoked: {name} ({prefix}…)"), "key-off"),
+        ("key.made", _("API key made ({prefix}…)"), "key"),
+        ("key.revoked", _("API key revoked ({prefix}…)"), "key-off"),
     ):
         kinds.register(code, text, icon=icon, words=WORDS)
 

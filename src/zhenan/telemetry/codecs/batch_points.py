@@ -187,7 +187,7 @@ def _sum(data, start, end):  # type: ignore[no-untyped-def]
 def frames(data, most, starts, ends):  # type: ignore[no-untyped-def]
     """How many whole frames of GB/T 26875.3 stand one behind the other from the first byte on, at most `most`; their
     places are written to `starts` and `ends`. What comes behind the last is for the splitter."""
-    at = n = 0
+    at, n = np.int64(0), 0
     while n < most and at + 30 <= data.size and data[at] == 0x40 and data[at + 1] == 0x40:
         length = np.int64(data[at + 24]) | np.int64(data[at + 25]) << 8
         end = at + 30 + length
