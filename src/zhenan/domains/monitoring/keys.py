@@ -58,8 +58,9 @@ def revoke_key(key_id: int, *, by: User | None, at: datetime) -> ApiKey:
 
 
 def _record(kind: str, key: ApiKey, by: User | None, at: datetime) -> None:
+    # Without its name: the feed is read by many who may not know who sends what.
     record(
-        kind, targets=[key], actor=by, at=at, data={"name": key.name, "prefix": key.prefix}, path=key.division.path,
+        kind, targets=[key], actor=by, at=at, data={"prefix": key.prefix}, path=key.division.path,
         organisations=[key.organisation_id],
     )  # fmt: skip
     announce_change()

