@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import time
+from collections import Counter
 
 import pytest
 from django.db import connections
@@ -17,7 +18,7 @@ from zhenan.domains.register.models import Subject
 from zhenan.kernel.events.services import timeline_of
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.packkit.sync import sync_packs
-from zhenan.server.processes import Process
+from zhenan.server.processes import Process, simulator
 from zhenan.server.processes import commands as sender
 from zhenan.server.processes import gateway as gateway_process
 from zhenan.server.processes.files import Files
@@ -170,3 +171,32 @@ def test_a_picture_survives_a_gateway_that_is_killed_before_it_is_stored(site, p
     assert list(kept.folder.glob("*.media")) == []
     monkeypatch.setattr("zhenan.server.processes.files.MEDIA_WAITING", 0)
     assert not kept.media(Media("13800138000", 8, 0, 0, 1, 2, {}, b"x"))  # no room: the terminal keeps it
+
+
+def test_a_simulated_terminal_obeys_and_its_guard_answers(tmp_nats, site, personas, monkeypatch):
+    monkeypatch.setattr(sender, "EVERY_S", 0.2)
+    monkeypatch.setattr(simulator, "GUARD_S", 0.3)
+    device = register_device(
+        subject=site, model="smart_fire.transmission_device", key=KEY, name="传输装置", by=None, at=timezone.now()
+    )
+    officer, at = personas["city_officer"], timezone.now()
+    for command, args in (("patrol", {"minutes": 1}), ("read_device_version", {}), ("initialise", {})):
+        commands.ask(device.pk, command=command, args=args, by=officer, at=at)
+    start = {"start": "2026-03-02T08:00:00"}
+    commands.ask(device.pk, command="read_device_operations", args=start, by=officer, at=at)
+
+    async def story():
+        async with running(tmp_nats) as (gateway, process):
+            port = gateway.listeners["gb26875"].port
+            terminal = simulator.Terminal(KEY, lambda: ("127.0.0.1", port), Counter())
+            terminal.send(21, [{"status": 1, "time": local_from_ms(NOW)}])
+            await until(process, lambda: not DeviceCommand.objects.filter(state__in=DeviceCommand.OPEN).exists())
+            terminal.stop()
+            assert terminal.counts["confirmed"] >= 2  # its status, and the guard's report
+
+    asyncio.run(asyncio.wait_for(story(), 60))
+    assert dict(DeviceCommand.objects.values_list("command", "state")) == {
+        "patrol": "confirmed", "read_device_version": "confirmed", "initialise": "confirmed",
+        "read_device_operations": "denied",
+    }  # fmt: skip
+    assert DeviceCommand.objects.get(command="patrol").reply == {"answered": True}

@@ -89,6 +89,7 @@ class UnknownList(ListPage):
         BulkAction("ignore", _("Ignore"), do=ignore_row, form=ReasonForm, icon="eye-off"),
         BulkAction("forget", _("Forget"), do=forget_row, form=ReasonForm, danger=True, icon="trash"),
     )
+    create_url, create_label = "monitoring:quarantine", _("Frames that could not be taken")
     empty_hint = _("No unknown device has reported.")
 
     def get_queryset(self) -> QuerySet[UnknownDevice]:

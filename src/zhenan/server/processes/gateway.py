@@ -41,8 +41,8 @@ log = structlog.get_logger("zhenan.gateway")
 PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080}
 USED_S = 30.0
 # Served only where a port is set: few devices need them.
-FURTHER_PORTS = ("gb26875_hex",)
-UDP = ("gb26875", "jt808")
+FURTHER_PORTS = {"gb26875_hex": "ZHENAN_GB26875_HEX_PORT"}
+UDP = {"gb26875": "ZHENAN_GB26875_UDP_PORT", "jt808": "ZHENAN_JT808_UDP_PORT"}
 FILES_PORT = 6809
 ADOPTED_S = 5.0  # how often the gateway looks for kept frames of devices that were registered since
 
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
         parser.add_argument(f"--{protocol}-port", type=int, default=default, metavar="PORT")
     asked = parser.parse_args(argv)
     ports = {protocol: _free(protocol, getattr(asked, f"{protocol}_port")) for protocol in PORTS}
-    further = {name: config.number(f"ZHENAN_{name.upper()}_PORT", default=0) for name in FURTHER_PORTS}
+    further = {name: config.number(setting, default=0) for name, setting in FURTHER_PORTS.items()}
     ports |= {name: port for name, port in further.items() if port}
     return run("gateway", lambda process: _main(process, asked.host, ports))
 
@@ -94,7 +94,7 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         burst=burst,
         http_limits=HttpLimits(body=config.number("ZHENAN_HTTP_BODY_MB", default=4) * 1024 * 1024),
         tls=tls_of(),
-        udp={name: port for name in UDP if (port := config.number(f"ZHENAN_{name.upper()}_UDP_PORT", default=0))},
+        udp={name: port for name, setting in UDP.items() if (port := config.number(setting, default=0))},
         files=files_address(),
     )
 

@@ -19,12 +19,15 @@ from zhenan.server import config
 from zhenan.server.processes import Process, addresses, run
 from zhenan.server.processes.fleet import Fleet
 from zhenan.telemetry.codecs import gb26875
-from zhenan.telemetry.codecs.base import CodecError, Frame
+from zhenan.telemetry.codecs.base import CodecError, Frame, local_from_ms
+from zhenan.telemetry.codecs.gb26875 import PATROL
+from zhenan.telemetry.codecs.gb26875_commands import GUARD_ANSWERED, OPERATION
 
 log = structlog.get_logger("zhenan.simulator")
 CENTRE = "000000000001"
 ANSWER_S = 10.0  # of the standard: time-out 10 s, three resends
 RESENDS = 3
+GUARD_S = 6.0  # after which a simulated guard answers a patrol
 QUEUE = 64  # frames a device holds while it has no connection; older ones go first
 
 
@@ -176,6 +179,8 @@ class Terminal:
         self.serial = int(time.time()) & 0xFFFF
         self.waiting: deque[bytes] = deque()
         self.some = asyncio.Event()
+        self.news = asyncio.Event()
+        self.confirmed = -1  # serial of the frame confirmed last
         self.task = asyncio.create_task(self._run())
 
     def send(self, kind: int, objects: list[dict[str, Any]]) -> None:
@@ -210,40 +215,77 @@ class Terminal:
 
     async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Frame by frame; the one in hand stays first in line until it is confirmed or given up."""
-        splitter = gb26875.Splitter()
-        while True:
-            self.some.clear()
-            while not self.waiting:
-                await self.some.wait()
-            frame = self.waiting[0]
-            for attempt in range(1 + RESENDS):
-                writer.write(frame)
-                self.counts["frames"] += 1
-                if await self._confirmed(reader, splitter, frame):
-                    break
-                self.counts["resent" if attempt < RESENDS else "given_up"] += 1
-            if self.waiting and self.waiting[0] is frame:
-                self.waiting.popleft()
+        listening = asyncio.create_task(self._listen(reader, writer))
+        try:
+            while True:
+                self.some.clear()
+                while not self.waiting:
+                    await self._unless_gone(self.some, listening, 3600)
+                frame = self.waiting[0]
+                for attempt in range(1 + RESENDS):
+                    writer.write(frame)
+                    self.counts["frames"] += 1
+                    if await self._confirmed(frame, listening):
+                        break
+                    self.counts["resent" if attempt < RESENDS else "given_up"] += 1
+                if self.waiting and self.waiting[0] is frame:
+                    self.waiting.popleft()
+        finally:
+            listening.cancel()
 
-    async def _confirmed(self, reader: asyncio.StreamReader, splitter: Any, frame: bytes) -> bool:
+    async def _unless_gone(self, news: asyncio.Event, listening: asyncio.Task[None], wait_s: float) -> None:
+        """Wait for news, for so long; raises what ended the connection meanwhile."""
+        waiting = asyncio.create_task(news.wait())
+        try:
+            await asyncio.wait({waiting, listening}, timeout=wait_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            waiting.cancel()
+        if listening.done():
+            listening.result()
+
+    async def _confirmed(self, frame: bytes, listening: asyncio.Task[None]) -> bool:
         serial = frame[2] | frame[3] << 8
         deadline = time.monotonic() + ANSWER_S
         while (left := deadline - time.monotonic()) > 0:
-            try:
-                data = await asyncio.wait_for(reader.read(4096), left)
-            except TimeoutError:
-                return False
-            if not data:
-                raise ConnectionResetError("the gateway hung up")
+            if self.confirmed == serial:
+                self.counts["confirmed"] += 1
+                return True
+            self.news.clear()
+            await self._unless_gone(self.news, listening, left)
+        return False
+
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """What the platform says: confirms, and orders, which are obeyed."""
+        splitter = gb26875.Splitter()
+        while data := await reader.read(4096):
             for item in splitter.feed(data):
                 try:
-                    answer = gb26875.parse(item.raw) if isinstance(item, Frame) else {}
+                    heard = gb26875.parse(item.raw) if isinstance(item, Frame) else {}
                 except CodecError:
                     continue
-                if answer.get("cmd") == gb26875.CONFIRM and answer.get("serial") == serial:
-                    self.counts["confirmed"] += 1
-                    return True
-        return False
+                if heard.get("cmd") == gb26875.CONFIRM:
+                    self.confirmed = heard["serial"]
+                    self.news.set()
+                elif heard.get("cmd") in (gb26875.CONTROL, gb26875.REQUEST):
+                    self.counts["orders"] += 1
+                    writer.write(self._obey(heard))
+        raise ConnectionResetError("the gateway hung up")
+
+    def _obey(self, order: dict[str, Any]) -> bytes:
+        """Confirm a control, answer what is asked of the device itself; a guard called presses the button soon."""
+        kind, now = order.get("adu", {}).get("type_flag"), local_from_ms(now_ms())
+        if order["cmd"] == gb26875.CONTROL:
+            if kind == PATROL:
+                guard = {"op": GUARD_ANSWERED, "operator": 1, "time": now}
+                asyncio.get_running_loop().call_later(GUARD_S, self.send, OPERATION, [guard])
+            return gb26875.confirm(order, now_ms())
+        answers: dict[int, tuple[int, dict[str, Any]]] = {
+            81: (21, {"status": 1, "time": now}), 85: (25, {"ver_major": 1, "ver_minor": 0}),
+            86: (26, {"text": "模拟用户信息传输装置"}), 88: (28, {"time": now}),
+        }  # fmt: skip
+        if kind not in answers:
+            return gb26875.deny(order, now_ms())
+        return gb26875.answer(order, answers[kind][0], [answers[kind][1]], now_ms())
 
 
 def now_ms() -> int:

@@ -315,6 +315,7 @@ def run(cpu_seconds: float, seed: int, *, out: Any = sys.stdout) -> tuple[Counte
             except Exception:
                 findings += 1
                 out.write(f"{protocol} seed={seed} hex={data.hex()}\n{traceback.format_exc()}\n")
+                out.flush()
         if time.process_time() >= until or findings >= 20:
             return tried, findings
 

@@ -20,7 +20,8 @@ ROWS = [
     point("hj212", "MN1", 8, "a01001.Rtd", 2),
     point("jt808", "13800138000", 9, "speed_kmh", 3),
 ]
-QUICK = Patience(answer_s=0.4, resends=3, outcome_s=1.0)
+QUICK = Patience(answer_s=5.0, resends=3, outcome_s=5.0)
+HASTY = Patience(answer_s=0.4, resends=3, outcome_s=0.5)
 
 
 def run(coroutine):
@@ -56,7 +57,7 @@ class Desk:
                 if (told.state, told.id) == (state, number):
                     return told
             self.news.clear()
-            await asyncio.wait_for(self.news.wait(), 10)
+            await asyncio.wait_for(self.news.wait(), 20)
 
     def of(self, number):
         return [told.state for told in self.heard if told.id == number]
@@ -123,7 +124,7 @@ def test_a_clock_is_set_once_confirmed_and_the_end_is_told_again_when_asked_agai
 
 def test_an_order_is_sent_four_times_and_then_given_up(tmp_nats):
     async def story():
-        async with gateway(tmp_nats, ROWS, patience=QUICK) as up, desk(tmp_nats) as table:
+        async with gateway(tmp_nats, ROWS, patience=HASTY) as up, desk(tmp_nats) as table:
             device = await fire_device(up, table)
             await table.order(12, "gb26875", KEY, "initialise")
             serials = [(await device.hear())["serial"] for _ in range(4)]
@@ -191,7 +192,7 @@ def test_of_two_gateways_the_one_with_the_connection_obeys_and_a_lost_connection
 def test_an_order_for_a_device_that_is_not_here_is_not_answered_and_one_that_cannot_be_is_denied(tmp_nats):
     async def story():
         async with gateway(tmp_nats, ROWS, patience=QUICK) as up, desk(tmp_nats) as table:
-            await fire_device(up, table)
+            device = await fire_device(up, table)
             await table.order(17, "gb26875", "000000000099", "sync_clock")
             await table.order(18, "gb26875", KEY, "patrol", minutes=999)
             await table.order(19, "gb26875", KEY, "no_such_command")
@@ -200,6 +201,7 @@ def test_an_order_for_a_device_that_is_not_here_is_not_answered_and_one_that_can
             assert (await table.until("denied", 19)).error == "unknown_command"
             assert table.of(17) == []
             assert up.gateway.counters.get("orders_refused") == 1
+            device.writer.close()
 
     run(story())
 
@@ -325,6 +327,7 @@ def test_a_logger_says_it_will_then_how_it_went(tmp_nats):
             assert asked["params"] == {"PolId": "a21026"}
             device.send(frame_of(asked, "9011", QnRtn="3"))
             assert (await table.until("denied", 42)).error == "password"
+            up.gateway.downlink.patience = HASTY
             await table.order(43, "hj212", "MN1", "set_interval", seconds=30)
             device.send(frame_of(await device.hear(), "9011", QnRtn="1"))
             assert (await table.until("timed_out", 43)).error == "no_outcome"
