@@ -1,8 +1,9 @@
 """Group commit: whatever came since the last commit goes to the log together, then all of it is answered.
 
-Order within one commit: the kept refusals, then every lane but the first, then lane 0. What lane 0's commit names (keys
-of messages, source sequence, totals of refusals) is therefore entirely in the log, and what it does not name was never
-acknowledged. A commit torn by a kill is made good when its messages come again: each lane drops what it has already.
+Order within one commit: the kept refusals, positions, then every lane but the first, then lane 0. What lane 0's commit
+names (keys of messages, source sequence, totals of refusals) is therefore entirely in the log, and what it does not
+name was never acknowledged. A commit torn by a kill is made good when its messages come again: each lane drops what it
+has already.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import KEYS, MAX_KEYS, RECEIVED, SOURCE_SEQ, Chain, read_keys, write_keys
 from zhenan.telemetry.log.follower import Follower
 from zhenan.telemetry.log.retry import retried
+from zhenan.telemetry.tracks.stream import Position, PositionLog
 
 REFUSED: Final = "Zn-Refused"
 EPOCH: Final = "Zn-Source-Epoch"
@@ -46,6 +48,7 @@ class Batch:
 
     done: asyncio.Future[None]
     rows: Rows = field(default_factory=Rows)
+    positions: list[Position] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
@@ -55,13 +58,14 @@ class Batch:
     def full(self) -> bool:
         return (
             len(self.rows) >= MAX_READINGS
+            or len(self.positions) >= MAX_READINGS
             or len(self.keys) >= MAX_KEYS
             or self.refused_bytes >= MAX_REFUSED_BYTES
             or len(self.refusals) >= quarantine.MAX_ROWS - 600
         )
 
     def empty(self) -> bool:
-        return not (self.rows.ts or self.keys or self.refusals or self.refused or self.source_seq)
+        return not (self.rows.ts or self.positions or self.keys or self.refusals or self.refused or self.source_seq)
 
 
 @dataclass
@@ -86,6 +90,7 @@ class Intake:
         self.lanes, self.linger_s, self.source = lanes, linger_s, source
         self.chains = [Chain(client, streams.READINGS, streams.readings_subject(n, source)) for n in range(lanes)]
         self.quarantine = Chain(client, streams.QUARANTINE, streams.quarantine_subject(source))
+        self.positions = PositionLog(client, source)
         self.totals: dict[str, int] = {}
         self.epoch = ""
         self.resumed = Resumed("", [0] * lanes, frozenset())
@@ -104,6 +109,7 @@ class Intake:
         await retried(lambda: streams.ensure(self.client.jetstream()), "streams")
         heads = [await chain.open() for chain in self.chains]
         kept = await self.quarantine.open()
+        await self.positions.open()
         self.totals = json.loads(heads[0].headers.get(REFUSED, "{}"))
         rows = quarantine.unpack(kept.data).rows if kept.data else []
         self.resumed = Resumed(
@@ -169,9 +175,11 @@ class Intake:
         key: bytes | None = None,
         refusals: Iterable[Refusal] = (),
         source_seq: int = 0,
+        positions: Iterable[Position] = (),
     ) -> asyncio.Future[None]:
-        """Readings and refusals of one message; the future resolves when they are on disk."""
+        """Readings, positions and refusals of one message; the future resolves when they are on disk."""
         batch = self._batch()
+        batch.positions += positions
         if rows is not None and rows.ts:
             mask = self._mask(key) if key is not None else 0
             self._add_rows(batch, rows if not mask else self._without(rows, mask), source_seq)
@@ -267,6 +275,7 @@ class Intake:
             headers |= {SOURCE_SEQ: known[SOURCE_SEQ], EPOCH: known.get(EPOCH, "")}
         if batch.refusals:
             await self.quarantine.commit(quarantine.pack(batch.refusals), {RECEIVED: str(now_ms)})
+        await self.positions.commit(batch.positions)
         lanes = self.registry.partition[columns.point].astype(np.int64) * self.lanes // PARTITIONS
         parts = dict(columns.split(lanes))
         first = parts.pop(0, None) or Columns.empty()
