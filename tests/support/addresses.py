@@ -49,6 +49,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("monitoring:series*", "pk", "point"),
     ("monitoring:frame", "pk", "frame"),
     ("monitoring:*", "pk", "alarm"),
+    ("transport:day*", "pk", "vehicle"),
+    ("transport:*", "pk", "fence"),
     ("checks:begin", "subject", "subject"),
     ("checks:answer", "item", lambda place: [place["inspection"].spec["items"][0]["code"]]),
     ("checks:*", "pk", "inspection"),

@@ -27,6 +27,8 @@ from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
 from zhenan.domains.monitoring.recording import record_transitions
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport.models import Fence
+from zhenan.domains.transport.services import make_fence
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.evidence.services import store
 from zhenan.kernel.imports.models import ImportRun
@@ -83,6 +85,7 @@ def build(personas: Personas) -> World:
         place = world.places[name] = Place(MARKS[name])
         _subject(place, number, kind, division, organisation)
         _monitoring(place, number, at)
+        _vehicle(place, number, at)
         _work(place, person, at)
         _told(place, person, at)
     # The insurer and the service centre see one subject each, because it names them.
@@ -103,6 +106,7 @@ def grow(world: World, count: int) -> None:
         person = p.add(f"more_{number}", "grid_worker", organisation, p.grid)
         _subject(place, number, "catering_gas.caterer", p.grid, organisation)
         _monitoring(place, number, at)
+        _vehicle(place, number, at)
         _work(place, person, at)
         _told(place, person, at)
         again = Place(f"again{number}-mark", {"subject": subject})
@@ -140,6 +144,20 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     place.objects["frame"] = QuarantinedFrame.objects.create(
         sequence=number + 1, reason="unknown_device", protocol="mqtt_json", device_key=f"{place.mark}-unknown",
         received_at=at, raw=b"\x00raw", detail=f"{place.mark} frame",
+    )  # fmt: skip
+
+
+def _vehicle(place: Place, number: int, at: datetime) -> None:
+    """A vehicle's terminal and a fence of the place."""
+    subject = place["subject"]
+    place.objects["vehicle"] = Device.objects.create(
+        protocol="jt808", key=f"1390000{number:04}", model="transport.terminal", programme=subject.programme,
+        subject=subject, name=f"{place.mark} vehicle",
+    )  # fmt: skip
+    points = [[32.0, 119.4], [32.0, 119.5], [32.1, 119.5]]
+    place.objects["fence"] = make_fence(
+        name=f"{place.mark} fence", division=subject.division, terms={"shape": "polygon", "points": points},
+        valid_from=at, by=None, at=at,
     )  # fmt: skip
 
 
@@ -186,5 +204,5 @@ def photo(text: str) -> ContentFile:
 KINDS: dict[str, type[models.Model]] = {
     "subject": Subject, "device": Device, "point": Point, "alarm": Alarm, "hazard": Hazard, "inspection": Inspection,
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "frame": QuarantinedFrame,
-    "organisation": Organisation, "person": User,
+    "organisation": Organisation, "person": User, "vehicle": Device, "fence": Fence,
 }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from django.db.models import OuterRef, Q, QuerySet, Subquery
@@ -23,6 +24,11 @@ from zhenan.kernel.lists import (
 )
 
 
+def last(name: str) -> Callable[[Device], Any]:
+    """A field of the vehicle's last position; None for one that never had any."""
+    return lambda device: getattr(getattr(device, "last_position", None), name, None)
+
+
 class VehicleList(ListPage):
     model = Device
     title = _("Vehicles")
@@ -35,8 +41,10 @@ class VehicleList(ListPage):
         Column("subject.name", _("Belongs to"), sort="subject__name"),
         Column("subject.division.name", _("Division"), phone=False),
         Column("online", _("Online"), kind="bool"),
-        Column("last_position.at", _("Last position"), sort="last_position__at", kind="datetime"),
-        Column("last_position.speed_kmh", _("km/h"), sort="last_position__speed_kmh", kind="number", phone=False),
+        Column("last_at", _("Last position"), value=last("at"), sort="last_position__at", kind="datetime"),
+        Column(
+            "speed", _("km/h"), value=last("speed_kmh"), sort="last_position__speed_kmh", kind="number", phone=False
+        ),
     )
     filters = (
         BooleanFilter(name="online", label=_("Online"), field="online"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -10,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhenan.telemetry.codecs import jt808
+from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.history.delta import DAY_MS, Span
 from zhenan.telemetry.history.keeping import Merging
 from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.log.follower import Follower, Message
 from zhenan.telemetry.log.generations import Generations
+from zhenan.telemetry.tests.gateway_support import gateway, point, readings_of
 from zhenan.telemetry.tracks import stream
 from zhenan.telemetry.tracks.columns import DEGREE, PositionColumns, from_degrees
 from zhenan.telemetry.tracks.judge import FenceJudge
@@ -25,6 +28,7 @@ from zhenan.telemetry.tracks.writer import TrackWriter
 
 DAY = date(2026, 3, 5)
 T0 = int(datetime(2026, 3, 5, tzinfo=UTC).timestamp() * 1000)
+NOW = int(time.time()) * 1000  # a terminal's clock must be believable to the gateway
 LAT, LON = 32.2, 119.45
 METRE = 1 / 110_574.0  # degrees of latitude
 
@@ -153,17 +157,17 @@ def test_an_area_too_large_or_upside_down_is_refused():
 
 def test_a_vehicles_day_touches_a_row_group_an_hour(tmp_path):
     table = Tracks(str(tmp_path / "p"))
-    seconds, vehicles = np.arange(0, 86_400, 60), 300
+    seconds, vehicles = np.arange(0, 86_400, 60), 1500
     n = seconds.size * vehicles
     vehicle = np.tile(np.arange(vehicles), seconds.size)
     ts = T0 + np.repeat(seconds, vehicles) * 1000
     zero = np.zeros(n, np.int64)
     table.append(PositionColumns.of(vehicle, ts, zero + 5, zero, zero, zero, zero, zero), "e", 1)
-    seen = table.touched(Span(T0, T0 + DAY_MS, [150]), ["ts"])
-    assert seen.of_row_groups == 14  # 432,000 positions
-    assert seen.row_groups <= 24
+    seen = table.touched(Span(T0, T0 + DAY_MS, [700]), ["ts"])
+    assert seen.of_row_groups == 132  # 2,160,000 positions
+    assert 24 <= seen.row_groups <= 48  # at most two an hour, where it lies on the border of two
     hour = table.touched(Span(T0 + 3_600_000, T0 + 3_700_000, None), ["ts"])
-    assert hour.row_groups <= 2
+    assert hour.row_groups <= 7
 
 
 def test_positions_go_through_the_log_of_the_broker(tmp_nats):
@@ -205,3 +209,40 @@ def test_a_track_without_positions_or_of_several_vehicles():
         track_of(track((1, 0, 0, 0), (2, 0, 0, 0)))
     with pytest.raises(ValueError, match="above 0"):
         Thresholds(stop_s=0)
+
+
+def test_a_vehicles_location_is_in_both_logs_when_it_is_acknowledged(tmp_nats):
+    def head(serial):
+        return jt808.Header(msg_id=0, phone="013800138000", serial=serial)
+
+    place = {"lat": LAT, "lon": LON, "time": local_from_ms(NOW), "speed_kmh": 56.5}
+    older = jt808.location_body(**place | {"time": local_from_ms(NOW - 60_000)})
+    register = jt808.register(head(1), province=32, city=1100, maker="ZH", model="T1", terminal_id="1", plate_color=1,
+                              plate="苏L12345")  # fmt: skip
+
+    async def story():
+        async with gateway(tmp_nats, [point("jt808", "13800138000", 9, "speed_kmh", 5)]) as up:
+            reader, writer = await asyncio.open_connection("127.0.0.1", up.port("jt808"))
+            splitter = jt808.Splitter()
+
+            async def ask(frame):
+                writer.write(frame)
+                while not (found := splitter.feed(await asyncio.wait_for(reader.read(999), 5))):
+                    pass
+                return jt808.parse(found[0].raw)["body"]
+
+            code = (await ask(register))["auth_code"]
+            await ask(jt808.auth(head(3), code))
+            assert (await ask(jt808.location(head(4), **place)))["result"] == jt808.OK
+            assert (await ask(jt808.location(head(4), **place)))["result"] == jt808.OK  # sent once more
+            assert (await ask(jt808.batch(head(5), [older, older], backfill=True)))["result"] == jt808.OK
+            writer.close()
+        client = await connect(tmp_nats.url, "test")
+        messages = await Follower(client, stream.POSITIONS, "t").read(most=9, wait_s=2.0)
+        await client.close()
+        return messages
+
+    messages = asyncio.run(story())
+    found = [tuple(row[:2]) for positions in stream.columns_of(messages) for row in rows(positions)]
+    assert found == [(9, NOW), (9, NOW - 60_000), (9, NOW - 60_000)]
+    assert asyncio.run(readings_of(tmp_nats))[0] == (5, NOW, 56.5)

@@ -39,7 +39,7 @@ SCHEMA: Final = pa.schema(
 )
 LAYOUT: Final = Layout(
     "positions", SCHEMA, key="vehicle", time="ts", deltas=("vehicle", "ts", "lat", "lon"), block_ms=HOUR_MS,
-    row_group=32_768,
+    row_group=16_384,
 )  # fmt: skip
 _NAMES: Final = ["vehicle", "ts", "lat", "lon", "speed", "heading", "status", "quality"]
 
