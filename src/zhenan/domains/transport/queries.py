@@ -10,13 +10,14 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
-from django.db.models import Count, Max, Q, QuerySet
+from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 
 from zhenan.domains.monitoring.models import Device
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.domains.transport.services import shape_of
 from zhenan.kernel.people.models import User
+from zhenan.kernel.territory.models import Division
 from zhenan.telemetry.tracks.columns import DEGREE, PositionColumns
 from zhenan.telemetry.tracks.fences import Fence as Shape
 from zhenan.telemetry.tracks.judge import VehicleKind
@@ -148,6 +149,16 @@ def drawn_fence(version: FenceVersion) -> dict[str, Any]:
         "name": version.fence.name, "version": version.version, "shape": version.shape, "points": version.points,
         "size_m": version.size_m,
     }  # fmt: skip
+
+
+def city_box() -> tuple[float, float, float, float]:
+    """West, south, east, north of the divisions' places, a little wider."""
+    ends = Division.objects.filter(active=True, lon__isnull=False, lat__isnull=False).aggregate(
+        Min("lon"), Min("lat"), Max("lon"), Max("lat")
+    )
+    if ends["lon__min"] is None:
+        return -0.1, -0.1, 0.1, 0.1  # no division has a place yet: an area without anybody
+    return ends["lon__min"] - 0.1, ends["lat__min"] - 0.1, ends["lon__max"] + 0.1, ends["lat__max"] + 0.1
 
 
 def area(user: User, box: Box, at_ms: int, minutes: int) -> dict[str, Any]:

@@ -75,12 +75,12 @@ def _numbers(raw: str) -> tuple[float, float, float, float]:
 @gzip_page
 @needs("alarm.view")
 def area(request: AuthedRequest) -> HttpResponse:
-    """Everyone within `bbox` in the `minutes` (1 to 60) up to `at` (ISO time)."""
-    at, raw = _moment(request.GET.get("at", "")), request.GET.get("minutes", "10")
+    """Everyone within `bbox` (left out: the city) in the `minutes` (1 to 60) up to `at` (ISO time; left out: now)."""
+    at, raw = _moment(request.GET["at"]) if "at" in request.GET else timezone.now(), request.GET.get("minutes", "10")
     if at is None or not raw.isdigit() or not 1 <= int(raw) <= MOST_MINUTES:
         return JsonResponse({"error": _("Give at as an ISO time and minutes from 1 to 60.")}, status=400)
     try:
-        west, south, east, north = _numbers(request.GET.get("bbox", ""))
+        west, south, east, north = _numbers(request.GET["bbox"]) if "bbox" in request.GET else queries.city_box()
         found = queries.area(request.user, Box(south, west, north, east), int(at.timestamp() * 1000), int(raw))
     except ValueError as err:
         return JsonResponse({"error": str(err)}, status=400)
@@ -115,9 +115,9 @@ def day(request: AuthedRequest, pk: int) -> HttpResponse:
 @gzip_page
 @needs("alarm.view")
 def day_data(request: AuthedRequest, pk: int) -> HttpResponse:
-    """Positions, trips, stops and fence events of a local day, JSON."""
+    """Positions, trips, stops and fence events of a local day (`day`; left out: today), JSON."""
     device = get_object_or_404(queries.vehicles(request.user), pk=pk)
-    chosen = _day(request.GET.get("day", ""))
+    chosen = _day(request.GET["day"]) if "day" in request.GET else timezone.localdate()
     if chosen is None or not 2000 <= chosen.year <= 2200:
         return JsonResponse({"error": _("Give day as YYYY-MM-DD.")}, status=400)
     return JsonResponse(queries.vehicle_day(device, chosen))
