@@ -38,6 +38,7 @@ def test_help_is_there_at_once_and_names_every_command():
         "gateway",
         "judge",
         "historian",
+        "tracks",
         "worker",
         "decode",
         "doctor",

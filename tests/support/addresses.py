@@ -55,6 +55,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("monitoring:window", "pk", "maintenance"),
     ("monitoring:end_maintenance", "pk", "maintenance"),
     ("monitoring:*", "pk", "alarm"),
+    ("transport:day*", "pk", "vehicle"),
+    ("transport:*", "pk", "fence"),
     ("checks:begin", "subject", "subject"),
     ("checks:answer", "item", lambda place: [place["inspection"].spec["items"][0]["code"]]),
     ("checks:*", "pk", "inspection"),

@@ -39,6 +39,8 @@ from zhenan.domains.monitoring.models import (
 from zhenan.domains.monitoring.recording import record_transitions
 from zhenan.domains.monitoring.sightings import store_quarantined
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport.models import Fence
+from zhenan.domains.transport.services import make_fence
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.evidence.services import store
 from zhenan.kernel.imports.models import ImportRun
@@ -95,6 +97,7 @@ def build(personas: Personas) -> World:
         place = world.places[name] = Place(MARKS[name])
         _subject(place, number, kind, division, organisation)
         _monitoring(place, number, at)
+        _vehicle(place, number, at)
         _work(place, person, at)
         _told(place, person, at)
     # The insurer and the service centre see one subject each, because it names them.
@@ -115,6 +118,7 @@ def grow(world: World, count: int) -> None:
         person = p.add(f"more_{number}", "grid_worker", organisation, p.grid)
         _subject(place, number, "catering_gas.caterer", p.grid, organisation)
         _monitoring(place, number, at)
+        _vehicle(place, number, at)
         _work(place, person, at)
         _told(place, person, at)
         again = Place(f"again{number}-mark", {"subject": subject})
@@ -175,6 +179,20 @@ def _monitoring(place: Place, number: int, at: datetime) -> None:
     }
 
 
+def _vehicle(place: Place, number: int, at: datetime) -> None:
+    """A vehicle's terminal and a fence of the place."""
+    subject = place["subject"]
+    place.objects["vehicle"] = Device.objects.create(
+        protocol="jt808", key=f"1390000{number:04}", model="transport.terminal", programme=subject.programme,
+        subject=subject, name=f"{place.mark} vehicle",
+    )  # fmt: skip
+    points = [[32.0, 119.4], [32.0, 119.5], [32.1, 119.5]]
+    place.objects["fence"] = make_fence(
+        name=f"{place.mark} fence", division=subject.division, terms={"shape": "polygon", "points": points},
+        valid_from=at, by=None, at=at,
+    )  # fmt: skip
+
+
 def _work(place: Place, person: User, at: datetime) -> None:
     """A contract, an inspection under way, a hazard with a photo."""
     subject = place["subject"]
@@ -225,5 +243,5 @@ KINDS: dict[str, type[models.Model]] = {
     "contract": Contract, "evidence": Evidence, "notice": Notice, "run": ImportRun, "trial": Trial,
     "frame": QuarantinedFrame,
     "maintenance": Maintenance, "key": ApiKey, "command": DeviceCommand,
-    "organisation": Organisation, "person": User,
+    "organisation": Organisation, "person": User, "vehicle": Device, "fence": Fence,
 }  # fmt: skip

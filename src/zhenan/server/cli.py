@@ -33,6 +33,7 @@ COMMANDS = {
     "gateway": Command("zhenan.server.processes.gateway:main", "protocols of devices → the log"),
     "judge": Command("zhenan.server.processes.judge:main", "readings → alarms; with --input FILE.csv: judge a file"),
     "historian": Command("zhenan.server.processes.historian:main", "readings → history tables"),
+    "tracks": Command("zhenan.server.processes.tracks:main", "positions → fences, tracks, last positions"),
     "worker": Command("zhenan.server.worker:main", "background jobs and schedules"),
     "simulate": Command("zhenan.server.processes.simulator:main", "synthetic devices speaking real protocols"),
     "replay": Command("zhenan.server.replay:main", "recorded device messages sent again"),

@@ -27,6 +27,7 @@ def table(*, host: str, port: int, demo: bool) -> list[Service]:
         Service("gateway", ("gateway",)),
         Service("judge", ("judge",)),
         Service("historian", ("historian",)),
+        Service("tracks", ("tracks",)),
         Service("worker", ("worker",)),
         Service("simulator", ("simulate",), demo=True),
     ]

@@ -36,6 +36,7 @@ INSTALLED_APPS = [
     "zhenan.domains.duty",
     "zhenan.domains.hazards",
     "zhenan.domains.monitoring",
+    "zhenan.domains.transport",
     "zhenan.domains.checks",
     "zhenan.domains.backtest",
     "zhenan.domains.indicators",

@@ -1,8 +1,9 @@
 """Group commit: whatever came since the last commit goes to the log together, then all of it is answered.
 
-Order within one commit: the kept refusals, then every lane but the first, then lane 0. What lane 0's commit names (keys
-of messages, source sequence, totals of refusals) is therefore entirely in the log, and what it does not name was never
-acknowledged. A commit torn by a kill is made good when its messages come again: each lane drops what it has already.
+Order within one commit: the kept refusals, positions, then every lane but the first, then lane 0. What lane 0's commit
+names (keys of messages, source sequence, totals of refusals) is therefore entirely in the log, and what it does not
+name was never acknowledged. A commit torn by a kill is made good when its messages come again: each lane drops what it
+has already.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import KEYS, MAX_KEYS, RECEIVED, SOURCE_SEQ, Chain, read_keys, write_keys
 from zhenan.telemetry.log.follower import Follower
 from zhenan.telemetry.log.retry import retried
+from zhenan.telemetry.tracks.stream import Position, PositionLog
 
 REFUSED: Final = "Zn-Refused"
 EPOCH: Final = "Zn-Source-Epoch"
@@ -51,6 +53,7 @@ class Batch:
     parts: list[Columns] = field(default_factory=list)
     tail: Rows = field(default_factory=Rows)  # of small messages, behind the parts
     readings: int = 0
+    positions: list[Position] = field(default_factory=list)
     keys: list[bytes] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
@@ -60,13 +63,14 @@ class Batch:
     def full(self) -> bool:
         return (
             self.readings >= self.most
+            or len(self.positions) >= MAX_READINGS
             or len(self.keys) >= MAX_KEYS
             or self.refused_bytes >= MAX_REFUSED_BYTES
             or len(self.refusals) >= quarantine.MAX_ROWS - 600
         )
 
     def empty(self) -> bool:
-        return not (self.readings or self.keys or self.refusals or self.refused or self.source_seq)
+        return not (self.readings or self.positions or self.keys or self.refusals or self.refused or self.source_seq)
 
     def add(self, rows: Rows | Columns) -> None:
         """Readings behind those that are here."""
@@ -116,6 +120,7 @@ class Intake:
         self.chains = [Chain(client, streams.READINGS, streams.readings_subject(n, source)) for n in range(lanes)]
         self.quarantine = Chain(client, streams.QUARANTINE, streams.quarantine_subject(source))
         self.most = MAX_READINGS
+        self.positions = PositionLog(client, source)
         self.totals: dict[str, int] = {}
         self.epoch = ""
         self.resumed = Resumed("", [0] * lanes, frozenset())
@@ -136,6 +141,7 @@ class Intake:
         self.most = most_readings(self.client.max_payload)
         heads = [await chain.open() for chain in self.chains]
         kept = await self.quarantine.open()
+        await self.positions.open()
         self.totals = json.loads(heads[0].headers.get(REFUSED, "{}"))
         rows = quarantine.unpack(kept.data).rows if kept.data else []
         self.resumed = Resumed(
@@ -208,9 +214,11 @@ class Intake:
         keys: Sequence[bytes] = (),
         refusals: Iterable[Refusal] = (),
         source_seq: int = 0,
+        positions: Iterable[Position] = (),
     ) -> asyncio.Future[None]:
-        """Readings and refusals of one message; the future resolves when they are on disk. `keys`: of several messages
-        whose readings come together, none of them `torn`.
+        """Readings, positions and refusals of one message; the future resolves when they are on disk.
+
+        `keys`: of several messages whose readings come together, none of them `torn`.
 
         One message is one commit, never two. Raises ValueError when it has more readings than a commit holds (`most`).
         """
@@ -218,6 +226,7 @@ class Intake:
         if size > self.most:
             raise ValueError(f"a message may have {self.most} readings; got {size}")
         batch = self._batch(size)
+        batch.positions += positions
         known = keys if key is None else (key, *keys)
         if rows is not None and size:
             mask = 0 if key is None else self._mask(key)
@@ -310,6 +319,7 @@ class Intake:
             headers |= {SOURCE_SEQ: known[SOURCE_SEQ], EPOCH: known.get(EPOCH, "")}
         if batch.refusals:
             await self.quarantine.commit(quarantine.pack(batch.refusals), {RECEIVED: str(now_ms)})
+        await self.positions.commit(batch.positions)
         parts = {0: columns} if self.lanes == 1 else dict(columns.split(self._lanes(columns)))
         first = parts.pop(0, None) or Columns.empty()
         await asyncio.gather(*(self.chains[lane].commit(part.pack(), headers) for lane, part in parts.items()))

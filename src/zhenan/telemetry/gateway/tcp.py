@@ -24,6 +24,7 @@ from zhenan.telemetry.gateway.quick import Quick
 from zhenan.telemetry.gateway.registry import map_readings, shown
 from zhenan.telemetry.gateway.seconds import Seconds
 from zhenan.telemetry.gateway.sessions import Session, Taken
+from zhenan.telemetry.tracks.stream import positions_of
 
 log = structlog.get_logger("zhenan.gateway")
 _READ: Final = 65_536
@@ -289,7 +290,9 @@ class Connection:
             for channel in mapped.unmapped:
                 self.listener.counters.add("unmapped", self.listener.protocol)
                 refuse(quarantine.UNMAPPED, channel, 1, None)
-        return self.listener.intake.take(rows, key=taken.key, refusals=refusals)
+        device_id = taken.device.id if taken.device is not None else None
+        positions = positions_of(self.listener.protocol, device_id, taken.decoded, at)
+        return self.listener.intake.take(rows, key=taken.key, refusals=refusals, positions=positions)
 
     def _bad(self, raw: bytes, reason: str) -> None:
         """Count and keep a broken frame. It is never answered: its sender will send it again."""

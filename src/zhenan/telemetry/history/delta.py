@@ -39,6 +39,7 @@ FILE_ROWS: Final = 64_000_000  # rows of one merged file, about: more make a fur
 _TAG: Final = re.compile(r"/part-t(\d+)-")
 MANY_DISTINCT: Final = 0.25  # share of distinct values above which a dictionary costs more than it saves
 REMOVALS: Final = "removals"  # how many commits took files out
+_MAX_FLOAT: Final = float(np.finfo(np.float64).max)
 CUT: Final = "deleted_before"
 _CONFIG: Final = {
     "delta.logRetentionDuration": "interval 1 days",
@@ -61,6 +62,8 @@ class Layout:
     time: str
     deltas: tuple[str, ...]
     values: tuple[str, ...] = ()
+    block_ms: int = 0  # sort by stretches of this length first, so that a moment is found as quickly as a key
+    row_group: int = ROW_GROUP
 
     @property
     def columns(self) -> list[str]:
@@ -405,11 +408,15 @@ def key_ranges(counts: Mapping[int, int], most: int) -> list[tuple[int, int]]:
 def sorted_by(rows: pa.Table, layout: Layout) -> pa.Table:
     """The rows by key and time."""
     key, when = rows[layout.key].to_numpy(), rows[layout.time].to_numpy()
-    return rows if _in_order(key, when) else rows.take(pa.array(np.lexsort((when, key))))
+    block = when // layout.block_ms if layout.block_ms else np.zeros(1, np.int64).repeat(when.size)
+    if _in_order(block, key, when):
+        return rows
+    return rows.take(pa.array(np.lexsort((when, key, block))))
 
 
-def _in_order(key: NDArray[Any], when: NDArray[Any]) -> bool:
-    return bool(((key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & (when[1:] >= when[:-1]))).all())
+def _in_order(block: NDArray[Any], key: NDArray[Any], when: NDArray[Any]) -> bool:
+    later = (key[1:] > key[:-1]) | ((key[1:] == key[:-1]) & (when[1:] >= when[:-1]))
+    return bool(((block[1:] > block[:-1]) | ((block[1:] == block[:-1]) & later)).all())
 
 
 def _bytes(group: Any, names: Sequence[str]) -> int:
@@ -431,8 +438,9 @@ class _Writer:
         self.layout, self.filesystem, self.day, self.rows = layout, filesystem, day, 0
         self.path = f"day={day}/part-{f't{tag}-' if tag else ''}{uuid.uuid4()}.parquet"
         self.on_disk = Path(filesystem.base_path) if isinstance(filesystem, pa_fs.SubTreeFileSystem) else None
-        self._low: dict[str, int] = {}
-        self._high: dict[str, int] = {}
+        self._low: dict[str, float] = {}
+        self._high: dict[str, float] = {}
+        self._nulls: dict[str, int] = {}
         schema = pa.schema([layout.schema.field(name) for name in layout.columns])
         split = [name for name in layout.values if not _repeats(first[name])]
         encodings = dict.fromkeys(layout.deltas, "DELTA_BINARY_PACKED")
@@ -445,12 +453,24 @@ class _Writer:
         )  # fmt: skip
 
     def add(self, piece: pa.Table) -> None:
-        self._out.write_table(piece.select(self.layout.columns), row_group_size=ROW_GROUP)
+        self._out.write_table(piece.select(self.layout.columns), row_group_size=self.layout.row_group)
         self.rows += piece.num_rows
-        for name in (self.layout.key, self.layout.time):
-            ends = pc.min_max(piece[name]).as_py()
-            self._low[name] = min(self._low.get(name, ends["min"]), ends["min"])
-            self._high[name] = max(self._high.get(name, ends["max"]), ends["max"])
+        for name in self.layout.columns:
+            self._note(name, piece[name])
+
+    def _note(self, name: str, column: pa.ChunkedArray) -> None:
+        """Ranges for the table's log. Every column needs its own: a reader takes a missing one for "no row fits"."""
+        self._nulls[name] = self._nulls.get(name, 0) + column.null_count
+        if pa.types.is_floating(column.type):
+            column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+        ends = pc.min_max(column).as_py()
+        if ends["min"] is None:
+            return
+        low, high = (
+            max(-_MAX_FLOAT, min(_MAX_FLOAT, end)) for end in (ends["min"], ends["max"])
+        )  # JSON has no infinity
+        self._low[name] = min(self._low.get(name, low), low)
+        self._high[name] = max(self._high.get(name, high), high)
 
     def close(self, data_change: bool) -> AddAction:
         self._out.close()
@@ -458,7 +478,7 @@ class _Writer:
             with (self.on_disk / self.path).open("rb") as written:
                 os.fsync(written.fileno())
         size = int(self.filesystem.get_file_info(self.path).size)
-        stats = {"numRecords": self.rows, "minValues": self._low, "maxValues": self._high, "nullCount": {}}
+        stats = {"numRecords": self.rows, "minValues": self._low, "maxValues": self._high, "nullCount": self._nulls}
         values = {"day": str(self.day)}
         return AddAction(self.path, size, values, int(time.time() * 1000), data_change, json.dumps(stats))
 

@@ -25,6 +25,7 @@ from zhenan.telemetry.history.table import History
 
 BAD: Final = 1  # quality of a reading that no rule judges
 HOUR_MS: Final = 3_600_000
+ROWS: Final = 4096  # of a row group: a chart reads one of each of many files
 _EPOCH: Final = date(1970, 1, 1)
 _FLOATS: Final = ("low", "high", "mean", "first", "last")
 _NUMBERS: Final = ("count", "unfit")
@@ -40,7 +41,8 @@ SCHEMA: Final = pa.schema(
 
 
 def _layout(name: str) -> Layout:
-    return Layout(name, SCHEMA, key="point", time="ts", deltas=("point", "ts", *_NUMBERS), values=_FLOATS)
+    deltas = ("point", "ts", *_NUMBERS)
+    return Layout(name, SCHEMA, key="point", time="ts", deltas=deltas, values=_FLOATS, row_group=ROWS)
 
 
 @dataclass(frozen=True, eq=False)

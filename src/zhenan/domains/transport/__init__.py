@@ -1,0 +1,1 @@
+"""Vehicles on the map, the replay of their days, fences and what came of them."""

@@ -1,0 +1,115 @@
+"""The form of a fence: what people type, as the service wants it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django import forms
+from django.utils.translation import gettext_lazy as _
+
+from zhenan.domains.transport.models import FenceVersion
+from zhenan.kernel.access.scope import scope_of
+from zhenan.kernel.people.models import User
+from zhenan.kernel.territory.models import Division
+from zhenan.telemetry.tracks.fences import MOST_POINTS
+
+DAYS = [(str(n), word) for n, word in enumerate((_("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun")))]
+
+
+class TermsForm(forms.Form):
+    """The terms of a version. `points` is filled by drawing on the map, or typed as [[lat, lon], …]."""
+
+    shape = forms.ChoiceField(label=_("Shape"), choices=FenceVersion.Shape.choices)
+    points = forms.CharField(
+        label=_("Points"), widget=forms.Textarea(attrs={"rows": 3, "class": "font-monospace"}), max_length=60_000,
+        help_text=_("Draw on the map, or give [[latitude, longitude], …] in degrees."),
+    )  # fmt: skip
+    size_m = forms.FloatField(label=_("Radius or half width (m)"), required=False, min_value=0, initial=0)
+    hysteresis_m = forms.FloatField(
+        label=_("Hysteresis (m)"), initial=30, help_text=_("How far outside a vehicle has left: a fix wanders.")
+    )
+    days = forms.MultipleChoiceField(
+        label=_("Days"), choices=DAYS, required=False, widget=forms.CheckboxSelectMultiple,
+        help_text=_("None: always in force."),
+    )  # fmt: skip
+    begins = forms.TimeField(
+        label=_("From (time of day)"), required=False, widget=forms.TimeInput(attrs={"type": "time"})
+    )
+    ends = forms.TimeField(
+        label=_("To (time of day)"), required=False, widget=forms.TimeInput(attrs={"type": "time"}),
+        help_text=_("Not after “from”: over midnight."),
+    )  # fmt: skip
+    vehicle_classes = forms.CharField(
+        label=_("Vehicle classes"), required=False, help_text=_("Commas between; none: all.")
+    )
+    goods_classes = forms.CharField(label=_("Goods classes"), required=False, help_text=_("Commas between; none: all."))
+    alarm_on_enter = forms.BooleanField(label=_("Alarm when entered"), required=False, initial=True)
+    speed_kmh = forms.FloatField(label=_("Speed limit (km/h)"), required=False)
+    dwell_min = forms.FloatField(label=_("Longest stay (minutes)"), required=False, min_value=0)
+    level = forms.TypedChoiceField(label=_("Level"), choices=[(n, n) for n in range(1, 5)], coerce=int, initial=3)
+    valid_from = forms.DateTimeField(
+        label=_("Valid from"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
+        help_text=_("Empty: now."),
+    )  # fmt: skip
+
+    def clean_points(self) -> list[list[float]]:
+        try:
+            found = json.loads(self.cleaned_data["points"])
+            points = [[float(lat), float(lon)] for lat, lon in found]
+        except (ValueError, TypeError) as err:
+            raise forms.ValidationError(_("Points are pairs of latitude and longitude: [[32.2, 119.4], …].")) from err
+        if len(points) > MOST_POINTS:
+            raise forms.ValidationError(_("At most {most} points.").format(most=MOST_POINTS))
+        return points
+
+    def clean_vehicle_classes(self) -> list[str]:
+        return _words(self.cleaned_data["vehicle_classes"])
+
+    def clean_goods_classes(self) -> list[str]:
+        return _words(self.cleaned_data["goods_classes"])
+
+    def clean(self) -> dict[str, Any]:
+        data: dict[str, Any] = super().clean() or {}
+        begins, ends = data.get("begins"), data.get("ends")
+        if (begins is None) != (ends is None):
+            self.add_error("ends", _("A time window has both times."))
+        if begins is not None and not data.get("days"):
+            self.add_error("days", _("Choose the days of the time window."))
+        return data
+
+    def terms(self) -> dict[str, Any]:
+        """What the service takes."""
+        data = dict(self.cleaned_data)
+        days = sum(1 << int(day) for day in data.pop("days"))
+        begins, ends = data.pop("begins"), data.pop("ends")
+        start = 0 if begins is None else begins.hour * 60 + begins.minute
+        end = 1440 if ends is None else ends.hour * 60 + ends.minute or 1440
+        minutes = data.pop("dwell_min")
+        return data | {
+            "windows": [[days, start, end]] if days else [],
+            "dwell_s": round(minutes * 60) if minutes else None,
+            "size_m": 0 if data["shape"] == "polygon" else data["size_m"] or 0,
+        }
+
+
+class FenceForm(TermsForm):
+    """A new fence: name and division besides."""
+
+    name = forms.CharField(label=_("Name"), max_length=60)
+    division: Any = forms.ModelChoiceField(Division.objects.none(), label=_("Division"))
+    field_order = ("name", "division")
+
+    def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        scope = scope_of(user, "rule.edit")
+        rows = Division.objects.filter(active=True, level__in=["city", "county", "town"]).defer("boundary")
+        if not scope.everything:
+            paths = tuple(reach.path for reach in scope.reaches if reach.path)
+            rows = rows.filter(pk__in=[row.pk for row in rows if row.path.startswith(paths)]) if paths else rows.none()
+        self.fields["division"].queryset = rows.order_by("code")  # type: ignore[attr-defined]
+
+
+def _words(text: str) -> list[str]:
+    parts = text.replace("，", ",").replace("、", ",").split(",")
+    return sorted({part.strip()[:60] for part in parts if part.strip()})
