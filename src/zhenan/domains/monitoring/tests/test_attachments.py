@@ -7,8 +7,8 @@ from django.urls import reverse
 from tests.support.world import photo
 
 from zhenan.domains.monitoring import attachments
+from zhenan.domains.monitoring.episodes import moment
 from zhenan.domains.monitoring.models import Alarm, Device, Point
-from zhenan.domains.monitoring.recording import moment
 from zhenan.domains.monitoring.tests.conftest import NOON
 from zhenan.kernel.events.services import timeline_of
 from zhenan.kernel.evidence.models import Evidence
