@@ -27,6 +27,7 @@ from zhenan.telemetry.backtest.plan import Outcome
 from zhenan.telemetry.backtest.pool import run_all, workers
 
 MOST_HITS = 100_000  # of each version are kept as rows; all are counted
+WORTH_PROCESSES = 30_000  # point-days: below it a process takes longer to start than the work
 TASKS_A_WORKER = 4  # so that progress is seen and a slow share does not hold up all
 log = structlog.get_logger("zhenan.backtest")
 Progress = Callable[[int, int], bool]  # tasks done, tasks in all → go on?
@@ -124,7 +125,7 @@ def judged(
     if standing:
         rule = rule.model_copy(update={"rule": standing})
     plan = plan_of(rule, changed, where, since, until)
-    at_once = workers()
+    at_once = workers() if plan.point_days >= WORTH_PROCESSES else 1
     tasks = plan.tasks(at_once * TASKS_A_WORKER)
     outcomes: list[Outcome] = []
     for outcome in run_all(tasks, at_once=at_once):

@@ -44,6 +44,11 @@ class Plan:
         if not 0 < days <= MAX_DAYS:
             raise BadPlan(f"the period must end after it begins, at most {MAX_DAYS} days later; got {days:g} days")
 
+    @property
+    def point_days(self) -> int:
+        """How much there is to judge."""
+        return int(self.points.size * ((self.until_ms - self.since_ms + self.lead_ms) // DAY_MS + 1))
+
     def tasks(self, parts: int) -> list[Task]:
         """At most `parts` tasks of neighbouring points: those of a device lie together in the table."""
         ordered = np.unique(self.points)
