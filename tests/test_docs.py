@@ -104,10 +104,12 @@ def settings_read() -> set[str]:
 
 
 def test_every_setting_has_its_line_and_every_line_its_setting():
+    from zhenan.server.processes.gateway import PORTS
+
     page = (ROOT / "docs" / "operators.md").read_text("utf-8")
     table = page.split("## Settings")[1].split("\n## ")[0]
     told = set(re.findall(r"`((?:ZHENAN_|DATABASE_|NATS_|MQTT_|HISTORY_)[A-Z0-9_]+)`", table))
-    ports = {"ZHENAN_GB26875_PORT", "ZHENAN_JT808_PORT", "ZHENAN_HJ212_PORT"}  # their names are made of the protocol's
+    ports = {f"ZHENAN_{name.upper()}_PORT" for name in PORTS}  # made of the protocol's name
     assert settings_read() - told - INTERNAL == set(), "settings without a line in docs/operators.md"
     assert told - settings_read() - ports == set(), "lines about settings that nothing reads"
 
@@ -135,7 +137,9 @@ def anchors_of(page: Path) -> set[str]:
 def test_every_address_of_the_api_page_exists():
     from tests.support.routes import operations
 
-    known = {re.sub(r"{[^}]+}", "*", one.path) for one in operations()} | {"/api/docs", "/api/openapi.json"}
+    from zhenan.telemetry.gateway.http import ROUTES
+
+    known = {re.sub(r"{[^}]+}", "*", one.path) for one in operations()} | {"/api/docs", "/api/openapi.json", *ROUTES}
     page = (ROOT / "docs" / "api.md").read_text("utf-8")
     named = {re.sub(r"\$[A-Z]+", "*", path) for path in re.findall(r"/api/[^\s?\"`)]*", page)}
     assert named - known == set()
