@@ -58,7 +58,8 @@ class City:
     def start(self) -> None:
         ports = [embedded.free_port(0) for _ in range(2)]
         for number, port in enumerate(ports, 1):
-            wanted = ("--host", "127.0.0.1", "--gb26875-port", str(port), "--jt808-port", "0", "--hj212-port", "0")
+            others = (f"--{name}-port=0" for name in ("jt808", "hj212", "http"))
+            wanted = ("--host", "127.0.0.1", "--gb26875-port", str(port), *others)
             self._add(f"g{number}", "gateway", *wanted, ZHENAN_GATEWAY_NAME=f"g{number}")
         for number in (1, 2, 3):
             self._add(f"j{number}", "judge")
@@ -187,7 +188,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
 ) -> None:
     monkeypatch.setattr(story, "PACE_S", PACE_S)
     running = Running(city.folder, postgres=tmp_postgres, nats=SimpleNamespace(url="", mqtt_url=""), **city.env)
-    words = f"DETECTORS, PANELS = {story.DETECTORS!r}, {story.PANELS!r}\n"
+    words = f"DETECTORS, PANELS, CLOUD = {story.DETECTORS!r}, {story.PANELS!r}, []\n"
     sent = story.Sent(json.loads(running.command("shell", "-c", words + story.PREPARE).partition("FACTS")[2]))
     city.start()
     clock = [time.monotonic()]

@@ -78,7 +78,7 @@ def test_the_protocols_ports_are_the_gateways_everywhere():
 
 def test_the_balancer_leads_to_services_that_exist():
     servers = re.findall(r"server (\w+) (\w+):(\d+)", (DEPLOY / "haproxy.cfg").read_text("utf-8"))
-    assert len(servers) == 3 * 2 + 3 + 2
+    assert len(servers) == len(PORTS) * 2 + 3 + 2
     assert {host for _, host, _ in servers} <= COMPOSE["services"].keys()
     assert all(name == host for name, host, _ in servers)
 

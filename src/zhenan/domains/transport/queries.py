@@ -108,13 +108,18 @@ def day_span(day: date) -> tuple[int, int]:
     return int(begin.timestamp() * 1000), int(end.timestamp() * 1000)
 
 
-def vehicle_day(device: Device, day: date) -> dict[str, Any]:
-    """A vehicle's day for the page: positions [ms, lon, lat, km/h, state], trips, stops, gaps, fences and events."""
+def vehicle_day(device: Device, day: date, user: User) -> dict[str, Any]:
+    """A vehicle's day for the page: positions [ms, lon, lat, km/h, state], trips, stops, gaps, fences and events.
+
+    Of fences those that the user may see, and those at which this vehicle did something.
+    """
     t0, t1 = day_span(day)
     track = track_of(tracks(settings.HISTORY_URL).read([device.pk], t0, t1))
     begin, end = (datetime.fromtimestamp(t / 1000, timezone.get_current_timezone()) for t in (t0, t1))
     events = FenceRecord.objects.filter(device=device, at__gte=begin, at__lt=end).select_related("version__fence")
     versions = FenceVersion.objects.filter(valid_from__lt=end).filter(Q(valid_to=None) | Q(valid_to__gt=begin))
+    mine = Q(fence__in=Fence.objects.visible_to(user)) | Q(pk__in=events.values("version"))
+    versions = versions.filter(mine)
     return {
         "t0": t0, "t1": t1, **_drawn(track), "jumps": track.jumps, "unfit": track.unfit, "gaps": track.gaps,
         "stops": [{"t0": s.t0_ms, "t1": s.t1_ms, "lat": s.lat, "lon": s.lon} for s in track.stops],

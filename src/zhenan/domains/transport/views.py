@@ -120,7 +120,7 @@ def day_data(request: AuthedRequest, pk: int) -> HttpResponse:
     chosen = _day(request.GET["day"]) if "day" in request.GET else timezone.localdate()
     if chosen is None or not 2000 <= chosen.year <= 2200:
         return JsonResponse({"error": _("Give day as YYYY-MM-DD.")}, status=400)
-    return JsonResponse(queries.vehicle_day(device, chosen))
+    return JsonResponse(queries.vehicle_day(device, chosen, request.user))
 
 
 @needs("alarm.view")

@@ -27,8 +27,6 @@ ANSWER_S = 1.0  # how long an answer that must come is waited for before the nex
 QUIET_S = 0.15  # how long one is listened for where none has to come
 END_S = 15.0  # after the last frame: the gateway gives a frame begun and not finished up to ten seconds
 SETTLED_S = 5.0  # the gateway writes its counts every two seconds
-# Commands of HJ 212 that the platform answers when a device asks for it: uploads (9014), and a notice (9013)
-HJ212_ANSWERED = ("1013", "2011", "2021", "2031", "2041", "2051", "2061", "2081", "3015", "3019", "3020")
 PIECES = (1, 3, 7, 2, 13, 5, 31, 11, 64, 17, 101, 4)  # bytes a piece, over and over
 UNKNOWN, REFUSED = "refused_total:unknown_device", "bad_frames:"
 
@@ -131,15 +129,11 @@ def must_answer(protocol: str, expect: dict[str, Any]) -> bool:
     """Whether the protocol demands an answer to a good frame, by what the vector says it holds.
 
     GB/T 26875.3: to control, data and requests (commands 1, 2, 4). JT/T 808: to everything but the terminal's own
-    answer. HJ 212: to an upload or notice whose Flag asks for it (bit 0).
+    answer. HJ 212: none is certain, for a logger that is not registered hears nothing and sends again by itself.
     """
     if protocol == "gb26875":
         return expect.get("cmd") in (1, 2, 4)
-    if protocol == "jt808":
-        return expect.get("msg_id") != "0x0001"
-    fields = expect.get("fields", {})
-    asks = str(fields.get("Flag", "")).isdigit() and int(fields["Flag"]) & 1
-    return bool(asks) and str(fields.get("CN")) in HJ212_ANSWERED
+    return protocol == "jt808" and expect.get("msg_id") != "0x0001"
 
 
 def stretches(vectors: Sequence[Vector]) -> int:

@@ -3,8 +3,10 @@
 from copy import copy
 from datetime import timedelta
 
+from django.db import IntegrityError
 from django.urls import reverse
 
+from zhenan.domains.monitoring import recording
 from zhenan.domains.monitoring.models import Alarm, DeviceCommand
 from zhenan.domains.monitoring.queries import gateway_points, judge_setup
 from zhenan.domains.monitoring.services import record_transitions
@@ -38,16 +40,24 @@ def test_a_replay_changes_nothing(transition):
 
 
 def test_of_two_judges_that_write_an_alarm_at_once_one_tells_of_it(transition, monkeypatch):
-    real, others = Alarm.objects.bulk_create, []
+    """The other's row is committed while this one writes: the database refuses, and the second look knows it."""
+    real, fresh = recording.Episodes, []
 
-    def other_was_first(alarms, **more):
-        others.extend(real([copy(alarm) for alarm in alarms], **more))
-        return real(alarms, **more)
+    class Racing(real):
+        def __init__(self, *given):
+            Alarm.objects.bulk_create([copy(alarm) for alarm in fresh])
+            super().__init__(*given)
 
-    monkeypatch.setattr(Alarm.objects, "bulk_create", other_was_first)
-    done = record_transitions([transition()], at=NOON)
+        def write(self):
+            if fresh:
+                return super().write()
+            fresh.extend(self.fresh)
+            raise IntegrityError("duplicate key value violates unique constraint")
+
+    monkeypatch.setattr(recording, "Episodes", Racing)
+    done = recording.record_transitions([transition()], at=NOON)
     assert (done.raised, done.commands) == ([], [])
-    assert [alarm.pk for alarm in Alarm.objects.all()] == [alarm.pk for alarm in others]
+    assert [alarm.pk for alarm in Alarm.objects.all()] == [alarm.pk for alarm in fresh]
     told = Event.objects.filter(kind="alarm.raised").count()
     assert (told, Notice.objects.count(), Deadline.objects.count()) == (0, 0, 0)
 
