@@ -196,7 +196,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
     clock.append(time.monotonic())
 
     began_ms = (int(time.time()) - story.MESSAGES * story.STEP_MS // 1000 - 60) * 1000
-    threads, faults = story.senders(city.mqtt, city.device_port, sent, began_ms)
+    threads, faults = story.senders(city.mqtt, {"gb26875": city.device_port}, sent, began_ms)
     took = trouble(city)
     told_by_then = sum(map(len, sent.rows.values()))
     clock.append(time.monotonic())

@@ -256,7 +256,7 @@ def senders(
         await asyncio.gather(strange, *(panel(port, sent, key, began_ms) for key in PANELS))
 
     jobs: list[tuple[Any, ...]] = [(detector, nats, sent, key, began_ms) for key in DETECTORS]
-    jobs += [(cloud, ports["http"], sent, key, began_ms) for key in CLOUD]
+    jobs += [(cloud, ports["http"], sent, key, began_ms) for key in CLOUD if "http" in ports]
     jobs += [(stranger, nats, sent, began_ms), (lambda: asyncio.run(panels()),)]
     threads = [threading.Thread(target=guarded, args=job, daemon=True) for job in jobs]
     for thread in threads:
