@@ -30,7 +30,7 @@ class TermsForm(forms.Form):
         label=_("Hysteresis (m)"), initial=30, help_text=_("How far outside a vehicle has left: a fix wanders.")
     )
     days = forms.MultipleChoiceField(
-        label=_("Days"), choices=DAYS, required=False, widget=forms.CheckboxSelectMultiple,
+        label=_("Days of the week"), choices=DAYS, required=False, widget=forms.CheckboxSelectMultiple,
         help_text=_("None: always in force."),
     )  # fmt: skip
     begins = forms.TimeField(
