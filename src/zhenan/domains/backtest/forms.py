@@ -9,7 +9,6 @@ from django import forms
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
@@ -61,7 +60,7 @@ class QuestionForm(forms.Form):
         help_text=_("This day is included."),
     )
 
-    def __init__(self, *args: Any, rule: AlarmRule | None, user: User, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, rule: AlarmRule | None, **kwargs: Any) -> None:
         today = timezone.localdate()
         kwargs["initial"] = {"since": today - timedelta(days=DAYS), "until": today, **(kwargs.get("initial") or {})}
         super().__init__(*args, **kwargs)

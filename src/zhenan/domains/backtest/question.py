@@ -58,7 +58,7 @@ class Places:
 
 def places(rule: AlarmRule, *, user: User | None, path: str) -> Places:
     """Where the rule judges, within what the user may see (None: everything) and below a division."""
-    rows = monitoring.points_judged_by(rule, user=user, path=path)
+    rows = list(monitoring.points_judged_by(rule, user=user, path=path))
     table = np.array(rows, np.int64).reshape(-1, 3)
     return Places(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].copy())
 

@@ -10,10 +10,11 @@ import numpy as np
 import structlog
 from django.db import transaction
 from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.backtest.errors import AlreadyOver, NoPoints
 from zhenan.domains.backtest.models import Hit, Trial
-from zhenan.domains.backtest.question import Places, check_period, check_rule, places, plan_of, rule_named
+from zhenan.domains.backtest.question import check_period, check_rule, places, plan_of, rule_named
 from zhenan.domains.backtest.results import Version, summary, versions
 from zhenan.domains.monitoring import queries as monitoring
 from zhenan.kernel.access import require
@@ -29,6 +30,7 @@ from zhenan.telemetry.backtest.pool import run_all, workers
 MOST_HITS = 100_000  # of each version are kept as rows; all are counted
 WORTH_PROCESSES = 30_000  # point-days: below it a process takes longer to start than the work
 TASKS_A_WORKER = 4  # so that progress is seen and a slow share does not hold up all
+TITLE = _("Back-test done: {rule}")
 log = structlog.get_logger("zhenan.backtest")
 Progress = Callable[[int, int], bool]  # tasks done, tasks in all → go on?
 
@@ -47,7 +49,7 @@ def begin(
     check_period(since, until, at)
     if changed:
         check_rule(changed)
-    if not len(places(one, user=by, path=division.path if division else "")):
+    if not monitoring.points_judged_by(one, user=by, path=division.path if division else "").exists():
         raise NoPoints()
     from zhenan.domains.backtest.tasks import defer_trial
 
@@ -101,16 +103,10 @@ def carry_out(trial_id: int) -> str:
         trial.points, trial.summary = count, figures["summary"]
         _end(trial, Trial.State.DONE)
         tell(
-            [trial.actor], key=f"backtest:{trial.pk}", kind="backtest.done", title=_title(), at=timezone.now(),
+            [trial.actor], key=f"backtest:{trial.pk}", kind="backtest.done", title=TITLE, at=timezone.now(),
             url=trial.get_absolute_url(), data={"rule": trial.rule},
         )  # fmt: skip
     return "done"
-
-
-def _title() -> Any:
-    from django.utils.translation import gettext_lazy as _
-
-    return _("Back-test done: {rule}")
 
 
 def judged(
@@ -175,6 +171,3 @@ def _hits(trial: Trial, one: Version, figures: dict[str, Any]) -> list[Hit]:
 
 def _time(ms: np.int64) -> datetime:
     return datetime.fromtimestamp(int(ms) / 1000, UTC)
-
-
-__all__ = ["Places", "Stopped", "begin", "carry_out", "judged", "stop"]

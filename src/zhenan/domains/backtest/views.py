@@ -38,7 +38,7 @@ def new(request: AuthedRequest) -> HttpResponse:
     """Choose a rule, change its parameters, choose a period; the worker judges."""
     rule = _chosen(request)
     initial = {"rule": rule.code if rule else ""}
-    form = QuestionForm(request.POST or None, rule=rule, user=request.user, initial=initial)
+    form = QuestionForm(request.POST or None, rule=rule, initial=initial)
     if request.method == "POST" and form.is_valid():
         since, until = form.period()
         try:
@@ -86,7 +86,6 @@ def trial(request: AuthedRequest, pk: int) -> HttpResponse:
         ],
         "days": {code: figures[code]["by_day"] for code in figures},
         "labels": {"standing": _("As it stands"), "changed": _("As tried")},
-        "mine": found.busy,
     }
     return render(request, "backtest/trial.html", context)
 

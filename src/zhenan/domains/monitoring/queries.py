@@ -192,14 +192,14 @@ def alarm_counts(user: User, at: datetime) -> dict[str, int]:
     )
 
 
-def points_judged_by(rule: AlarmRule, *, user: User | None, path: str = "") -> list[tuple[int, int, int]]:
+def points_judged_by(rule: AlarmRule, *, user: User | None, path: str = "") -> QuerySet[Point, tuple[int, int, int]]:
     """(point, device, subject) ids of the rule's points, of retired devices too, by point; within the user's reach."""
     models = rule.models or [one.code for one in registry().device_models(rule.code.partition(".")[0])]
     devices = Device.objects.all() if user is None else Device.objects.visible_to(user)
     rows = Point.objects.filter(device__in=devices.filter(model__in=models), measure=rule.measure)
     if path:
         rows = rows.filter(device__subject__division__path__startswith=path)
-    return list(rows.order_by("pk").values_list("pk", "device_id", "device__subject_id"))
+    return rows.order_by("pk").values_list("pk", "device_id", "device__subject_id")
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@
 Frames of any other kind, and bad ones, are only marked: `slow` says which to give to the decoders one by one.
 """
 
-from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import BAD, CHINA_OFFSET_MS, GOOD, MAX_AHEAD_MS, NO_DEVICE_TIME
+from zhenan.telemetry.codecs.compiled import compiled
 from zhenan.telemetry.codecs.gb26875 import ANSWER, SEND
 from zhenan.telemetry.codecs.gb26875_units import ANALOGUES, MAX_UNIT
 from zhenan.telemetry.codecs.jt808_frame import MAX_FRAME
@@ -38,14 +37,6 @@ _LOCATION: Final = np.dtype(
 _NO_TIME: Final = -(2**62)
 _AHEAD: Final = MAX_AHEAD_MS
 _OFFSET: Final = CHINA_OFFSET_MS
-
-
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`njit`, kept on disk between runs where a folder for it can be written, else compiled anew in each process."""
-    try:
-        return njit(cache=True)(function)
-    except RuntimeError:
-        return njit(function)
 
 
 def decode_batch(
@@ -84,7 +75,7 @@ def decode_batch(
     return {name: np.ascontiguousarray(rows[name][:count]) for name in rows.dtype.names or ()}, slow
 
 
-@_compiled
+@compiled
 def _local_ms(year, month, day, hour, minute, second):  # type: ignore[no-untyped-def]
     """UTC ms of a time shown in China, or _NO_TIME when the calendar has no such time; years 2000-2255."""
     if month < 1 or month > 12 or day < 1 or hour > 23 or minute > 59 or second > 59:
@@ -102,7 +93,7 @@ def _local_ms(year, month, day, hour, minute, second):  # type: ignore[no-untype
     return (days * 86400 + hour * 3600 + minute * 60 + second) * 1000 - _OFFSET
 
 
-@_compiled
+@compiled
 def _number(data, at, size):  # type: ignore[no-untyped-def]
     value = np.uint64(0)
     for i in range(size):
@@ -110,7 +101,7 @@ def _number(data, at, size):  # type: ignore[no-untyped-def]
     return value
 
 
-@_compiled
+@compiled
 def _number_low_first(data, at, size):  # type: ignore[no-untyped-def]
     value = np.uint64(0)
     for i in range(size - 1, -1, -1):
@@ -118,7 +109,7 @@ def _number_low_first(data, at, size):  # type: ignore[no-untyped-def]
     return value
 
 
-@_compiled
+@compiled
 def _analogues(data, starts, ends, received_ms, per_unit, rows, slow):  # type: ignore[no-untyped-def]
     n = 0
     for f in range(starts.size):
@@ -169,7 +160,7 @@ def _analogues(data, starts, ends, received_ms, per_unit, rows, slow):  # type: 
     return n
 
 
-@_compiled
+@compiled
 def _unescape(data, start, end, plain):  # type: ignore[no-untyped-def]
     """Bytes between the flags, unescaped into `plain`; their number, or -1 when the check or an escape is wrong."""
     n = 0
@@ -191,13 +182,13 @@ def _unescape(data, start, end, plain):  # type: ignore[no-untyped-def]
     return n - 1 if check == 0 else -1
 
 
-@_compiled
+@compiled
 def _bcd(data, at):  # type: ignore[no-untyped-def]
     high, low = np.int64(data[at]) >> 4, np.int64(data[at]) & 15
     return 10 * high + low if high < 10 and low < 10 else np.int64(-1)
 
 
-@_compiled
+@compiled
 def _bcd_ms(data, at):  # type: ignore[no-untyped-def]
     year, month, day = _bcd(data, at), _bcd(data, at + 1), _bcd(data, at + 2)
     hour, minute, second = _bcd(data, at + 3), _bcd(data, at + 4), _bcd(data, at + 5)
@@ -206,7 +197,7 @@ def _bcd_ms(data, at):  # type: ignore[no-untyped-def]
     return _local_ms(2000 + year, month, day, hour, minute, second)
 
 
-@_compiled
+@compiled
 def _mileage(plain, at, end):  # type: ignore[no-untyped-def]
     """Mileage in km among the items, NaN if none; -1 when an active-safety item asks for the slow path."""
     found = np.nan
@@ -219,7 +210,7 @@ def _mileage(plain, at, end):  # type: ignore[no-untyped-def]
     return found
 
 
-@_compiled
+@compiled
 def _locations(data, starts, ends, received_ms, rows, slow):  # type: ignore[no-untyped-def]
     plain = np.empty(MAX_FRAME, np.uint8)
     n = 0

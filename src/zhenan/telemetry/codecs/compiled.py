@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zhenan.telemetry import jit
 
 U: Final = np.uint64
 _M32: Final = np.uint64(0xFFFFFFFF)
@@ -17,12 +18,7 @@ _EXACT: Final = 10.0 ** np.arange(23)  # the powers of ten that a float64 holds 
 _MOST_DIGITS: Final = 19  # fit into 64 bits
 
 
-def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`njit` without the GIL, kept on disk between runs where a folder for it can be written, else made anew."""
-    try:
-        return njit(cache=True, nogil=True)(function)
-    except RuntimeError:
-        return njit(nogil=True)(function)
+compiled = jit.compiled()
 
 
 def _powers() -> tuple[NDArray[np.uint64], NDArray[np.uint64]]:

@@ -7,15 +7,14 @@ connection is never further back than that.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import msgspec
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.jit import compiled
 
 NONE: Final = -(2**63)
 DEPTH: Final = 32
@@ -23,17 +22,8 @@ NEW: Final = 0
 LATE: Final = 1
 DUPLICATE: Final = 2
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def _compiled(function: F) -> F:
-    try:
-        return njit(nogil=True, cache=True)(function)  # type: ignore[return-value]
-    except RuntimeError:  # nowhere to keep the compiled form
-        return njit(nogil=True)(function)  # type: ignore[return-value]
-
-
-@_compiled
+@compiled()
 def _judge(point, ts, last, ring, place, verdict):  # type: ignore[no-untyped-def]
     for i in range(point.size):
         p, t = point[i], ts[i]

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from zhenan.telemetry.columns import PARTITIONS, Columns
 from zhenan.telemetry.history.dedupe import DUPLICATE, LATE, Dedupe
 from zhenan.telemetry.history.historian import Counts
-from zhenan.telemetry.history.table import History, as_table, by_day
+from zhenan.telemetry.history.table import History, as_table, by_day, transaction_id
 from zhenan.telemetry.log.follower import Message
 
 log = structlog.get_logger("zhenan.historian")
@@ -44,11 +44,6 @@ class Overtaken(RuntimeError):
 
 class OtherLanes(RuntimeError):
     """The table was written in finer lanes than are asked for."""
-
-
-def transaction_id(epoch: str, lane: int, count: int) -> str:
-    """The name under which the table knows a lane's place. One historian alone is the lane 0 of 1."""
-    return f"historian@{epoch}" if count == 1 else f"historian@{epoch}/{lane}.{count}"
 
 
 def _version(table: DeltaTable, epoch: str, lane: int, count: int) -> int:

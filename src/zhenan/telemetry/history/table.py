@@ -48,8 +48,9 @@ _LARGEST: Final = 2.0**40  # scaled numbers beyond it are not worth it
 READING: Final = ["point", "ts", "value", "quality", "scaled", "digits"]
 
 
-def _transaction_id(epoch: str) -> str:
-    return f"historian@{epoch}"
+def transaction_id(epoch: str, lane: int = 0, count: int = 1) -> str:
+    """The name under which the table knows a lane's place. One historian alone is the lane 0 of 1."""
+    return f"historian@{epoch}" if count == 1 else f"historian@{epoch}/{lane}.{count}"
 
 
 def as_table(columns: Columns, seq: NDArray[np.int64], late: NDArray[np.bool_] | None = None) -> pa.Table:
@@ -142,11 +143,11 @@ class History(DayTable):
 
     def committed(self, epoch: str) -> int:
         """The sequence of the log (made at `epoch`) up to which everything is here; 0 for nothing."""
-        return self.mark(_transaction_id(epoch))
+        return self.mark(transaction_id(epoch))
 
     def append(self, rows: pa.Table, epoch: str, seq: int) -> None:
         """Add rows (of `as_table`) and the place in the log they reach up to, in one commit."""
-        self.write_days(by_day(rows), marks={_transaction_id(epoch): seq})
+        self.write_days(by_day(rows), marks={transaction_id(epoch): seq})
 
     def files_by_day(self) -> dict[date, int]:
         """How many files each day has."""

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from zhenan.telemetry import jit
 
 JUDGED: Final = 0
 LATE: Final = 1
@@ -58,15 +59,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def compiled(**options: Any) -> Callable[[F], F]:
-    """`njit`, kept on disk between runs where some folder can be written, else compiled anew in each process."""
-
-    def wrap(function: F) -> F:
-        try:
-            return njit(nogil=True, error_model="numpy", cache=True, **options)(function)
-        except RuntimeError:  # numba's "no locator available": a read-only install and no home folder
-            return njit(nogil=True, error_model="numpy", **options)(function)
-
-    return wrap
+    """As elsewhere, with numpy's arithmetic: a division by zero gives inf or NaN."""
+    return jit.compiled(error_model="numpy", **options)
 
 
 @compiled()

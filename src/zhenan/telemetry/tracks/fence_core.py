@@ -6,11 +6,11 @@ Cost: a position looks at the fences of its grid cell and at those its vehicle i
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, TypeVar
+from typing import Final
 
 import numpy as np
-from numba import njit
+
+from zhenan.telemetry.jit import compiled
 
 SLOTS: Final = 16  # fences that one vehicle can be in at a time
 NONE: Final = -(2**62)
@@ -35,17 +35,8 @@ GRID_ROW: Final = 40_000
 DAY_MS: Final = 86_400_000
 MINUTE_MS: Final = 60_000
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-def _compiled(function: F) -> F:
-    try:
-        return njit(nogil=True, cache=True)(function)  # type: ignore[return-value]
-    except RuntimeError:  # nowhere to keep the compiled form
-        return njit(nogil=True)(function)  # type: ignore[return-value]
-
-
-@_compiled
+@compiled()
 def _segment(px, py, ax, ay, bx, by):  # type: ignore[no-untyped-def]
     """Distance of a point from a stretch of line, squared."""
     dx, dy = bx - ax, by - ay
@@ -58,7 +49,7 @@ def _segment(px, py, ax, ay, bx, by):  # type: ignore[no-untyped-def]
     return ex * ex + ey * ey
 
 
-@_compiled
+@compiled()
 def outside_m(shape, x, y, size, xs, ys):  # type: ignore[no-untyped-def]
     """How far outside of the fence the point is, in metres; 0 or less inside or on its border."""
     n = xs.size
@@ -79,7 +70,7 @@ def outside_m(shape, x, y, size, xs, ys):  # type: ignore[no-untyped-def]
     return -np.sqrt(nearest) if inside else np.sqrt(nearest)
 
 
-@_compiled
+@compiled()
 def _in_window(ts, offset_ms, windows, first, last):  # type: ignore[no-untyped-def]
     if first == last:
         return True
@@ -100,7 +91,7 @@ def _in_window(ts, offset_ms, windows, first, last):  # type: ignore[no-untyped-
     return False
 
 
-@_compiled
+@compiled()
 def _inside(f, was, ts, lat, lon, vclass, goods, offset_ms, fence_i, fence_f, xs, ys, windows):  # type: ignore[no-untyped-def]
     """Whether fence f holds for this position, given whether the vehicle was in it."""
     if ts < fence_i[f, 1] or ts >= fence_i[f, 2]:
@@ -118,21 +109,21 @@ def _inside(f, was, ts, lat, lon, vclass, goods, offset_ms, fence_i, fence_f, xs
     return away <= (fence_f[f, 4] if was else 0.0)
 
 
-@_compiled
+@compiled()
 def _metres(lat0, lon0, lat1, lon1):  # type: ignore[no-untyped-def]
     dy = (lat1 - lat0) / 1e7 * 110_574.0
     dx = (lon1 - lon0) / 1e7 * 111_320.0 * np.cos(lat0 / 1e7 * np.pi / 180.0)
     return np.sqrt(dx * dx + dy * dy)
 
 
-@_compiled
+@compiled()
 def _plausible(last, v, ts, lat, lon, at, most_kmh):  # type: ignore[no-untyped-def]
     """Whether a vehicle can have come here from the place in columns at..at+2 of `last`. 100 m are always possible."""
     hours = (ts - last[v, at]) / 3_600_000.0
     return _metres(last[v, at + 1], last[v, at + 2], lat, lon) <= 100.0 + most_kmh * 1000.0 * hours
 
 
-@_compiled
+@compiled()
 def accept(v, ts, lat, lon, quality, last, most_kmh):  # type: ignore[no-untyped-def]
     """The verdict on a position, and the vehicle's last ones brought up to date.
 
@@ -156,14 +147,14 @@ def accept(v, ts, lat, lon, quality, last, most_kmh):  # type: ignore[no-untyped
     return JUDGED
 
 
-@_compiled
+@compiled()
 def _put(out, values, n, vehicle, fence, kind, ts, onset, value):  # type: ignore[no-untyped-def]
     out[n, 0], out[n, 1], out[n, 2], out[n, 3], out[n, 4] = vehicle, fence, kind, ts, onset
     values[n] = value
     return n + 1
 
 
-@_compiled
+@compiled()
 def _stay(v, k, f, ts, kmh, slots, since, told, speeding, fence_f, out, values, n):  # type: ignore[no-untyped-def]
     """Dwell and speed of a vehicle that is in fence f."""
     if fence_f[f, 6] > 0 and not told[v, k] and ts - since[v, k] >= fence_f[f, 6] * 1000:
@@ -179,7 +170,7 @@ def _stay(v, k, f, ts, kmh, slots, since, told, speeding, fence_f, out, values, 
     return n
 
 
-@_compiled
+@compiled()
 def leave_slot(v, k, ts, kmh, slots, since, told, speeding, out, values, n):  # type: ignore[no-untyped-def]
     """The vehicle leaves the fence of slot k, and what stood in it ends."""
     f = slots[v, k]
@@ -190,7 +181,7 @@ def leave_slot(v, k, ts, kmh, slots, since, told, speeding, out, values, n):  # 
     return n
 
 
-@_compiled
+@compiled()
 def judge_columns(  # type: ignore[no-untyped-def]
     start, vehicle, ts, lat, lon, speed, quality, vclass, goods, offset_ms, most_kmh, verdict, crowded,
     last, slots, since, told, speeding, fence_i, fence_f, xs, ys, windows, cells, cell_at, cell_fences, wide,
@@ -247,7 +238,7 @@ def judge_columns(  # type: ignore[no-untyped-def]
     return ts.size, n
 
 
-@_compiled
+@compiled()
 def accepted(ts, lat, lon, quality, most_kmh, verdict):  # type: ignore[no-untyped-def]
     """The verdict on each position of one vehicle, by time."""
     last = np.full((1, 7), NONE)
@@ -255,7 +246,7 @@ def accepted(ts, lat, lon, quality, most_kmh, verdict):  # type: ignore[no-untyp
         verdict[i] = accept(0, ts[i], lat[i], lon[i], quality[i], last, most_kmh)
 
 
-@_compiled
+@compiled()
 def stopped(ts, lat, lon, radius_m, stop_ms, gap_ms, state):  # type: ignore[no-untyped-def]
     """Marks positions of stops: within the radius of where it began, long enough, without a gap."""
     i, n = 0, ts.size
