@@ -78,7 +78,13 @@ class City:
 
     def held_by(self, role: str, *names: str) -> float:
         """When these workers held every lane of a role, each of them some."""
-        return held_by(self.nats, role, set(names), LANES)
+        try:
+            return held_by(self.nats, role, set(names), LANES)
+        except AssertionError as err:
+            logs = "\n".join(
+                f"{name}: {worker.process.poll()}\n{worker.log()}" for name, worker in self.workers.items()
+            )
+            raise AssertionError(f"{err}\n{logs}") from None
 
     def stop(self) -> dict[str, int]:
         """Ask all to stop; their exit statuses."""
@@ -93,7 +99,7 @@ class City:
 
 
 @pytest.fixture
-def city(tmp_path: Path, tmp_postgres: Any, database_server: str) -> Iterator[City]:
+def city(tmp_path: Path, tmp_postgres: Any, database_server: str, django_db_setup: None) -> Iterator[City]:
     name = f"cluster_{os.getpid()}"
     copy_schema(databases.make_database(database_server, name), tmp_postgres.url)
     with psycopg.connect(database_server, autocommit=True) as db:

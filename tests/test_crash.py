@@ -265,7 +265,7 @@ def senders(
 
 
 @pytest.fixture
-def running(tmp_path: Path, tmp_nats: Any, tmp_postgres: Any, database_server: str) -> Any:
+def running(tmp_path: Path, tmp_nats: Any, tmp_postgres: Any, database_server: str, django_db_setup: None) -> Any:
     name = f"crash_{os.getpid()}"
     copy_schema(databases.make_database(database_server, name), tmp_postgres.url)
     with psycopg.connect(database_server, autocommit=True) as db:
