@@ -6,16 +6,17 @@ import asyncio
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from django.db import connections
+from django.db import connection, connections, transaction
 
 from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server import config
-from zhenan.server.processes import gateway, judge, setups, sharing
+from zhenan.server.processes import Process, gateway, judge, setups, sharing
 from zhenan.server.processes.setups import divide
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.judge.live import LiveJudge
@@ -156,6 +157,32 @@ def test_the_database_does_not_wait_long_for_a_worker_that_stands_still_in_a_tra
             assert cursor.fetchone() == ("4s",)
     finally:
         own.close()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_worker_whose_session_was_ended_while_it_stood_still_makes_its_call_again():
+    calls = []
+
+    def claim():
+        calls.append(len(calls))
+        with transaction.atomic(), connection.cursor() as cursor:
+            if len(calls) == 1:  # as after a pause in the middle of writing
+                cursor.execute("SET LOCAL idle_in_transaction_session_timeout = 50")
+                time.sleep(0.3)
+            cursor.execute("SELECT 7")
+            return cursor.fetchone()[0]
+
+    def close():
+        connection.close()
+
+    async def story():
+        process = Process("test")
+        found = await process.database(claim)
+        await process.database(close)
+        return found
+
+    assert asyncio.run(story()) == 7
+    assert calls == [0, 1]
 
 
 def hand_over(folder: Path, nats_url: str) -> subprocess.CompletedProcess[str]:

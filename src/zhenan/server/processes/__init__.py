@@ -47,7 +47,9 @@ class Process:
         while True:
             try:
                 return await self.once(call, *args, **kwargs)
-            except (OperationalError, InterfaceError, psycopg.OperationalError) as err:
+            except (DatabaseError, InterfaceError, psycopg.Error) as err:
+                if not is_passing(err):
+                    raise
                 if not warned:
                     log.warning("database.waiting", process=self.name, error=str(err).strip().split("\n")[0])
                     warned = True
@@ -94,6 +96,17 @@ class Process:
                 task.result()
         finally:
             await end([*tasks, stopping])
+
+
+def is_passing(err: BaseException) -> bool:
+    """Whether the database was away, or ended our session: then the same call may succeed on a new connection.
+
+    A process that was paused inside a transaction finds its session ended when it wakes (`let_others_write`), which
+    the drivers tell as an error of the database itself, not of the connection.
+    """
+    if isinstance(err, (OperationalError, InterfaceError, psycopg.OperationalError, psycopg.InterfaceError)):
+        return True
+    return isinstance(err.__cause__ or err, psycopg.errors.IdleInTransactionSessionTimeout)
 
 
 def _with_connections(call: Callable[..., T], *args: Any, **kwargs: Any) -> T:
