@@ -172,7 +172,7 @@ async def holdings(client: Any, role: str) -> dict[int, str]:
     return dict(one for one in found if one is not None)
 
 
-def held_by(nats: NatsCluster, role: str, names: set[str], lanes: int, *, within_s: float = 30) -> float:
+def held_by(nats: NatsCluster, role: str, names: set[str], lanes: int, *, within_s: float = 45) -> float:
     """When (monotonic) every lane of a role had been taken up by these workers, and each of them had some."""
 
     async def watched(client: Any) -> float:

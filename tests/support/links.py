@@ -38,7 +38,10 @@ class Links:
                 assert task is not None
                 self._tasks.add(task)
                 task.add_done_callback(self._tasks.discard)
-                await self._connection(reader, writer, [next(turn) for _ in targets])
+                with contextlib.suppress(
+                    asyncio.CancelledError
+                ):  # by `close`; the server's own callback would raise it
+                    await self._connection(reader, writer, [next(turn) for _ in targets])
 
             server = await asyncio.start_server(accepted, "127.0.0.1", 0)
             self._servers.append(server)
@@ -59,9 +62,11 @@ class Links:
                 with contextlib.closing(far_writer):
                     pumps = [self._pump(reader, far_writer), self._pump(far_reader, writer)]
                     tasks = [asyncio.create_task(pump) for pump in pumps]
-                    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                    for task in tasks:
-                        task.cancel()
+                    try:
+                        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                    finally:
+                        for task in tasks:
+                            task.cancel()
                 return
 
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -83,8 +88,11 @@ class Links:
         async def stop() -> None:
             for server in self._servers:
                 server.close()
-            for task in self._tasks:
+            ending = list(self._tasks)
+            for task in ending:
                 task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
+            await asyncio.sleep(0)  # the pumps see that they were cancelled
 
         self._run(stop())
         self._loop.call_soon_threadsafe(self._loop.stop)

@@ -7,7 +7,7 @@ from functools import partial
 
 import nats.errors
 import structlog
-from nats.aio.client import Client
+from nats.aio.client import PERMISSIONS_ERR, Client
 
 log = structlog.get_logger("zhenan.log")
 RECONNECT_S = 0.2
@@ -28,11 +28,42 @@ def servers(url: str) -> list[str]:
     return found
 
 
+class LastingClient(Client):
+    """The library's client without the three ways in which it would stay away for good.
+
+    It closes itself at most errors that a server tells before it hangs up (a shutdown, too many connections, an
+    authentication that took too long); it waits for what was written last to be sent over a connection that is dead,
+    which the network gives up after a quarter of an hour; and an error that it did not expect ends its reconnecting.
+    """
+
+    async def _process_err(self, err_msg: str) -> None:
+        words = err_msg.strip("'")
+        if PERMISSIONS_ERR in words or self.is_closed:
+            await super()._process_err(err_msg)
+            return
+        err = nats.errors.Error(f"nats: {words}")
+        await _say_error(err)
+        await self._process_op_err(err)
+
+    async def _attempt_reconnect(self) -> None:
+        while not self.is_closed:
+            writer = getattr(self._transport, "_bare_io_writer", None)
+            if writer is not None:
+                writer.transport.abort()
+            try:
+                await super()._attempt_reconnect()
+            except Exception as err:
+                log.exception("broker.reconnect_failed", error=repr(err))
+                await asyncio.sleep(RECONNECT_S)
+            else:
+                return
+
+
 async def connect(url: str, name: str) -> Client:
     """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
     warned = False
     while True:
-        client = Client()
+        client = LastingClient()
         try:
             await client.connect(
                 servers(url),
@@ -52,6 +83,7 @@ async def connect(url: str, name: str) -> Client:
             if not warned:
                 log.warning("broker.waiting", error=str(err) or type(err).__name__)
                 warned = True
+            await client.close()
             await asyncio.sleep(RECONNECT_S)
 
 
