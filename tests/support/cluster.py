@@ -153,6 +153,10 @@ class Worker:
             return {}
         return found
 
+    def is_up(self) -> bool:
+        """Whether this very process has begun its work, not only the one before it."""
+        return bool(self.health().get("pid") == self.process.pid)
+
     def log(self, *, last: int = 4000) -> str:
         path = self.folder / "log"
         return path.read_text("utf-8", "replace")[-last:] if path.exists() else ""
@@ -172,7 +176,7 @@ async def holdings(client: Any, role: str) -> dict[int, str]:
     return dict(one for one in found if one is not None)
 
 
-def held_by(nats: NatsCluster, role: str, names: set[str], lanes: int, *, within_s: float = 45) -> float:
+def held_by(nats: NatsCluster, role: str, names: set[str], lanes: int, *, within_s: float = 120) -> float:
     """When (monotonic) every lane of a role had been taken up by these workers, and each of them had some."""
 
     async def watched(client: Any) -> float:
