@@ -13,12 +13,17 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from django.db import connection, connections, transaction
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server import config
 from zhenan.server.processes import Process, gateway, judge, setups, sharing
 from zhenan.server.processes.setups import divide
-from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.columns import Columns, partitions
+from zhenan.telemetry.gateway.registry import Registry
+from zhenan.telemetry.judge.composites import Composite
+from zhenan.telemetry.judge.ids import alarm_id
 from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.rulefile import rules_from
 from zhenan.telemetry.judge.table import Groups
@@ -64,6 +69,95 @@ def test_each_lane_gets_its_points_and_the_rules_that_look_at_them():
     assert raised == [[("5", "high")], [("7", "high")], [], [("8", "high")]]
     assert divide(whole, 1)[0].points == whole.points
     assert len(divide(whole, 64)) == 64
+
+
+COMPOSITES = (
+    Composite(id="fire", level=1, kind="all_of", rules=["smoke", "heat"]),
+    Composite(id="soon", level=1, kind="all_of", rules=["smoke", "heat"], within_s=3),
+    Composite(id="two", level=1, kind="n_of", n=2, rules=["smoke", "heat", "button"]),
+)
+PARTS = {
+    "rules": [
+        {"id": "smoke", "kind": "threshold", "above": 5, "level": 2, "points": ["1", "4", "7"]},
+        {"id": "heat", "kind": "threshold", "above": 5, "for_s": 1, "level": 2, "points": ["2", "5", "8"]},
+        {"id": "button", "kind": "threshold", "above": 5, "level": 2, "points": ["3", "6", "9"]},
+    ]
+}
+# Three houses with a smoke detector, a heat detector and a button each, which are devices of their own. Of two lanes
+# the second house is in the other one.
+HOUSES = {point: 10 + 40 * ((point - 1) // 3) for point in range(1, 10)}
+
+
+def city_of_houses() -> JudgeSetup:
+    return JudgeSetup(
+        stamp="s",
+        rules=tuple(rules_from(PARTS)),
+        holidays=np.empty(0, np.int64),
+        groups=None,
+        points=[str(point) for point in HOUSES],
+        registered_at=np.zeros(len(HOUSES), np.int64),
+        partition=partitions(np.array(list(HOUSES.values()))),
+        composites=COMPOSITES,
+        subjects={str(point): str(house) for point, house in HOUSES.items()},
+    )
+
+
+def register_of_houses() -> Registry:
+    rest = {"scale": 1.0, "offset": 0.0, "bit": None, "low": None, "high": None, "states": None}
+    return Registry(
+        SimpleNamespace(protocol="gb26875", device_key=f"D{point}", device_id=point * 21, channel="c",
+                        point_id=point, subject_id=house, **rest)
+        for point, house in HOUSES.items()
+    )  # fmt: skip
+
+
+def as_columns(rows):
+    return Columns.of([r[0] for r in rows], [r[1] * 1000 for r in rows], [r[2] for r in rows], [0] * len(rows))
+
+
+class Book:
+    """What is recorded: by identity, the first word stands, as in the database."""
+
+    def __init__(self):
+        self.raised, self.cleared = {}, {}
+
+    def record(self, transitions):
+        for t in transitions:
+            kept, said = (self.raised, t) if t.kind == "raise" else (self.cleared, (t.rule, t.ts))
+            before = kept.setdefault(alarm_id(t.point, t.rule, t.onset), said)
+            assert repr(before) == repr(said), "it was said otherwise before"
+
+
+reading = st.tuples(st.sampled_from(list(HOUSES)), st.integers(0, 20), st.sampled_from([0.0, 9.0]))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    log=st.lists(st.lists(reading, min_size=1, max_size=12), min_size=3, max_size=12),
+    lanes=st.sampled_from([2, 64]),
+    dice=st.randoms(use_true_random=False),
+)
+def test_lanes_that_are_judged_in_any_order_and_killed_say_of_composites_what_one_judge_says(log, lanes, dice):
+    whole, registry, alone, together = city_of_houses(), register_of_houses(), Book(), Book()
+    single = LiveJudge(whole)
+    for number, rows in enumerate(log):
+        alone.record(single.judge(as_columns(rows), number + 1))
+    messages: dict[int, list[Columns]] = {}
+    for rows in log:
+        columns = as_columns(rows)
+        for lane, part in columns.split(registry.partition[columns.point].astype(np.int64) * lanes // 64):
+            messages.setdefault(lane, []).append(part)
+    parts = divide(whole, lanes)
+    judges, kept = {lane: LiveJudge(parts[lane]) for lane in messages}, {lane: [] for lane in messages}
+    while todo := [lane for lane in messages if judges[lane].place.seq < len(messages[lane])]:
+        lane = dice.choice(todo)
+        live = judges[lane]
+        together.record(live.judge(messages[lane][live.place.seq], live.place.seq + 1))
+        if dice.random() < 0.3:
+            kept[lane] = [live.save()]
+        if dice.random() < 0.3:  # killed: the next holder takes the lane up as it was kept, and reads on from there
+            judges[lane] = LiveJudge.resume(kept[lane], parts[lane])
+    assert (together.raised, together.cleared) == (alone.raised, alone.cleared)
 
 
 @pytest.mark.parametrize("lanes", ["0", "3", "128"])

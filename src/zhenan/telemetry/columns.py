@@ -19,6 +19,11 @@ ROW_BYTES: Final = 21
 MAX_READINGS: Final = 4_000_000  # a count beyond this is damage, not data
 
 
+def partitions(subjects: NDArray[np.int64]) -> NDArray[np.uint8]:
+    """The partition of each point by the id of its subject: all that is judged together lies in one lane of the log."""
+    return (subjects % PARTITIONS).astype(np.uint8)
+
+
 @dataclass(frozen=True, eq=False)
 class Columns:
     """Readings, each array of shape (n,): point int32, ts int64 ms UTC, value float64, quality uint8."""

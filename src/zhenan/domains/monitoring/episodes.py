@@ -12,7 +12,7 @@ from functools import cache
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
 from zhenan.domains.monitoring.bulk import update_many
 from zhenan.domains.monitoring.holding import Holding
@@ -62,6 +62,11 @@ class Episodes:
             held.pk: held for held in HeldAlarm.objects.select_for_update().filter(pk__in=self.ids).order_by("pk")
         } if self.ids else {}  # fmt: skip
         over = Q(until__lte=at) | Q(until=None, under__cleared_at__lte=at - PARENT_WAIT)
+        if (
+            not transitions
+        ):  # a parent's alarm that was written at the same moment, by another judge, saw them as little
+            gone = Alarm.objects.filter(device=OuterRef("parent"), cleared_at=None)
+            over |= Q(Exists(gone), why=HeldAlarm.Why.PARENT, under=None)
         due = HeldAlarm.objects.select_for_update(skip_locked=True, of=("self",)).filter(
             over, cleared_at=None, released_at=None
         )
@@ -129,6 +134,11 @@ class Episodes:
                 self._clear(pk, moment(t.ts))
         self._hold_families()
         for held in list(self.held.values()):
+            gone = self.holding.gone_parent(held) if _waits(held) else None
+            if gone is not None:
+                held.under, held.until = gone, None
+                self._touch("held", held)
+                continue
             orphan = held.until is None and held.pk in self._due  # its parent's alarm ended where nobody saw it
             if _waits(held) and (orphan or (held.until is not None and held.until <= self.at)):
                 self._release(held, held.until or self.at)

@@ -70,6 +70,10 @@ class Holding:
             return None
         return _row(made, why=Why.PARENT, parent=parent, until=self.end_of_wait(made.raised_at))
 
+    def gone_parent(self, held: HeldAlarm) -> Alarm | None:
+        """The alarm of the device that this one waits for word of, where it stands."""
+        return self.gone.get(held.parent_id or 0) if held.why == Why.PARENT and held.under_id is None else None
+
     def end_of_wait(self, since: datetime) -> datetime:
         return since + PARENT_WAIT
 

@@ -20,17 +20,19 @@ from zhenan.kernel.workflow.calendar import holidays_around
 from zhenan.packkit.judging import compiled, composite
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.columns import partitions
 from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.schedule import epoch_days
 from zhenan.telemetry.judge.table import Groups
 
-PARTITIONS = 64
-
 
 @dataclass(frozen=True)
 class PointRow:
-    """How the gateway turns a raw value on a device's channel into a reading of a point."""
+    """How the gateway turns a raw value on a device's channel into a reading of a point.
+
+    ``device_key`` and ``device_id`` are of the device on whose connection it comes; ``subject_id`` of the point's own.
+    """
 
     protocol: str
     device_key: str
@@ -43,11 +45,8 @@ class PointRow:
     low: float | None
     high: float | None
     states: dict[str, float] | None
+    subject_id: int
     layout: str = ""  # of a JSON payload in a shape of the model's own
-
-    @property
-    def partition(self) -> int:
-        return self.device_id % PARTITIONS
 
 
 def rule_of(code: str) -> AlarmRule | None:
@@ -78,6 +77,7 @@ def gateway_points() -> Iterator[PointRow]:
         "low",
         "high",
         "states",
+        "device__subject_id",
         "device__model",
     )
     layouts = {model.code: model.layout for model in registry().device_models() if model.layout}
@@ -97,7 +97,7 @@ def gateway_points() -> Iterator[PointRow]:
 class JudgeSetup:
     """What the live judge judges by. A point's key is its id as text; ``registered_at`` is int64 ms, one a point.
 
-    ``partition``: uint8, of the device on whose connection the point comes, as the gateway spreads them.
+    ``partition``: uint8, of the point's subject, as the gateway spreads readings over the lanes of the log.
     """
 
     stamp: str
@@ -129,7 +129,7 @@ def judge_setup() -> JudgeSetup:
         .annotate(
             ids=ArrayAgg("id", order_by="id"),
             since=ArrayAgg(since, order_by="id"),
-            wires=ArrayAgg(Coalesce("device__parent_id", "device_id"), order_by="id"),
+            subjects=ArrayAgg("device__subject_id", order_by="id"),
         )
     )
     applies: dict[str, list[str]] = {}
@@ -141,7 +141,7 @@ def judge_setup() -> JudgeSetup:
         for code, points in applies.items()
     ]
     numbers = {code: number for number, code in enumerate(applies)}
-    ids, born, wire = (_joined([place[column] for place in places]) for column in (2, 3, 4))
+    ids, born, subject = (_joined([place[column] for place in places]) for column in (2, 3, 4))
     group = np.repeat(np.arange(len(places), dtype=np.int32), [len(place[2]) for place in places])
     order = np.argsort(ids, kind="stable")
     composites = tuple(composite(r.code, r.level, r.rule) for r in book.alarm_rules() if r.is_composite)
@@ -150,7 +150,7 @@ def judge_setup() -> JudgeSetup:
         rules=compiled(written) if written else (),
         points=list(map(str, ids[order].tolist())),
         registered_at=born[order],
-        partition=(wire[order] % PARTITIONS).astype(np.uint8),
+        partition=partitions(subject[order]),
         groups=Groups([tuple(numbers[r.code] for r in book.rules_for(p[0], p[1])) for p in places], group[order]),
         composites=composites,
         subjects=_subjects({part for one in composites for part in one.rules}, applies),

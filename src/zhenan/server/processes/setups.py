@@ -40,7 +40,7 @@ class LaneSetup:
 def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
     """One part a lane: its points with their groups, under all rules. O(points).
 
-    A composite is seen where all its parts are raised in one lane: by the points of one device, or behind one parent.
+    All points of a subject are in one lane, so a composite, which is of one subject, is judged whole in one.
     """
     whole = LaneSetup(
         setup.stamp, setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups, setup.composites,
@@ -48,8 +48,6 @@ def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
     )  # fmt: skip
     if lanes == 1:
         return [whole]
-    if setup.composites:
-        log.warning("judge.composites_by_lane", composites=len(setup.composites), lanes=lanes)
     lane = setup.partition.astype(np.int64) * lanes // PARTITIONS
     points = np.array(setup.points, dtype=object)
     parts = []

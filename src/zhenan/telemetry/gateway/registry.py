@@ -12,14 +12,17 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import BAD, Reading
 from zhenan.telemetry.codecs.jt808 import phone_keys
-from zhenan.telemetry.columns import PARTITIONS, Columns
+from zhenan.telemetry.columns import Columns, partitions
 from zhenan.telemetry.gateway.mapping import Compiled, compiled
 
 FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is refused
 
 
 class PointLike(Protocol):
-    """One point as the register of devices gives it. `value = raw x scale + offset`, or one bit of the raw word."""
+    """One point as the register of devices gives it. `value = raw x scale + offset`, or one bit of the raw word.
+
+    It may have a `subject_id` (without it the device is its own): the points of one subject share a lane of the log.
+    """
 
     @property
     def protocol(self) -> str: ...
@@ -125,7 +128,7 @@ class Registry:
     def load(self, rows: Iterable[PointLike]) -> None:
         """Take a new register."""
         devices: dict[tuple[str, str], Device] = {}
-        partition: dict[int, int] = {}
+        subjects: dict[int, int] = {}
         owners: dict[int, int] = {}
         for row in rows:
             key = (row.protocol, _plain(row.protocol, row.device_key))
@@ -140,13 +143,13 @@ class Registry:
             device.channels.setdefault(row.channel, []).append(point)
             if row.states:
                 device.words[row.channel] = row.states
-            partition[row.point_id] = row.device_id % PARTITIONS
+            subjects[row.point_id] = getattr(row, "subject_id", row.device_id)
             owners[row.point_id] = row.device_id
-        table = np.zeros(max(partition, default=0) + 1, np.uint8)
-        table[list(partition)] = list(partition.values())
+        table = np.zeros(max(subjects, default=0) + 1, np.uint8)
+        table[list(subjects)] = partitions(np.fromiter(subjects.values(), np.int64, len(subjects)))
         owner = np.full(table.size, -1, np.int64)
         owner[list(owners)] = list(owners.values())
-        self._devices, self.partition, self.owner, self.points = devices, table, owner, len(partition)
+        self._devices, self.partition, self.owner, self.points = devices, table, owner, len(subjects)
         self.version += 1
 
     def __len__(self) -> int:

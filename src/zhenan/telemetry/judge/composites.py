@@ -131,6 +131,7 @@ class Composer:
             for rule in composite.rules:
                 self._of_rule.setdefault(rule, []).append(number)
         self._places: dict[tuple[int, str], _Place] = {}
+        self._at: dict[tuple[int, str, str], str] = {}  # composite, rule, point of what stands → the subject where
 
     def feed(self, transitions: Iterable[Transition]) -> list[Transition]:
         """The transitions in the same order, each followed by those of the composites that it raises or clears."""
@@ -144,13 +145,17 @@ class Composer:
         return found
 
     def _step(self, number: int, t: Transition) -> list[Transition]:
-        composite, key = self.composites[number], (number, self._subjects.get(t.point, t.point))
+        composite, subject, part = self.composites[number], self._subjects.get(t.point, t.point), (t.rule, t.point)
+        if t.kind == "clear":  # where it stands, though its device has left the register meanwhile
+            subject = self._at.pop((number, *part), subject)
+        key = number, subject
         place = self._places.setdefault(key, _Place(t.ts))
         place.clock = max(place.clock, t.ts)
         if t.kind == "clear":
-            place.standing.pop((t.rule, t.point), None)
+            place.standing.pop(part, None)
             return self._cleared(composite, key, place, t)
-        place.standing[t.rule, t.point] = t.onset
+        place.standing[part] = t.onset
+        self._at[(number, *part)] = subject
         place.raised[t.rule] = (t.ts, t.point, t.onset)
         return self._raised(composite, place, t)
 
@@ -219,6 +224,7 @@ class Composer:
                     row.clock, {(rule, point): onset for rule, point, onset in row.standing},
                     {rule: (ts, point, onset) for rule, ts, point, onset in row.raised}, row.alarm, row.last_onset,
                 )  # fmt: skip
+                self._at |= {(number, rule, point): row.subject for rule, point, _onset in row.standing}
             elif row.alarm is not None:
                 point, onset = row.alarm
                 withdrawn.append(Transition(point, name, "clear", max(row.clock, onset), onset, float("nan"), level))
@@ -229,7 +235,9 @@ class Composer:
         fresh = set(range(len(self.composites))) - {number for number, _subject in self._places}
         for t in standing:
             for number in fresh.intersection(self._of_rule.get(t.rule, ())):
-                place = self._places.setdefault((number, self._subjects.get(t.point, t.point)), _Place(t.onset))
+                subject = self._subjects.get(t.point, t.point)
+                place = self._places.setdefault((number, subject), _Place(t.onset))
+                self._at[number, t.rule, t.point] = subject
                 place.clock = max(place.clock, t.onset)
                 place.standing[t.rule, t.point] = t.onset
                 place.raised[t.rule] = (t.onset, t.point, t.onset)

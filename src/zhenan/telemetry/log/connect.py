@@ -90,7 +90,8 @@ async def connect(url: str, name: str) -> Client:
 async def elsewhere(client: Client) -> None:
     """Go over to another server of the cluster, from one that keeps the connection and answers nothing."""
     if len(client.servers) > 1 and client.is_connected:
-        log.warning("broker.elsewhere", left=client.connected_url.netloc if client.connected_url else "")
+        where = client.connected_url
+        log.warning("broker.elsewhere", left=f"{where.hostname}:{where.port}" if where else "")  # not the password
         await client.force_reconnect()
 
 

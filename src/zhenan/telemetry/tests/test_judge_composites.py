@@ -185,6 +185,28 @@ def test_a_rule_taken_away_clears_the_composite_made_of_it():
     assert sorted((t.rule, t.kind) for t in gone) == [("fire", "clear"), ("smoke", "clear")]
 
 
+PRESSED = Composite(id="fire", level=1, kind="all_of", rules=["smoke", "button"])
+
+
+def test_a_device_that_leaves_the_register_takes_its_part_of_a_composite_with_it():
+    live = LiveJudge(setup(PRESSED))
+    live.judge(as_columns([(1, 1000, 6.0)]), 1)  # smoke at 1
+    assert [t.rule for t in live.judge(as_columns([(2, 2000, 1.0)]), 2)] == ["button", "fire"]
+    left = setup(PRESSED, points=("2", "3", "4"))
+    left.subjects = {"2": "S", "3": "T"}
+    assert [(t.rule, t.kind) for t in live.change(left)] == [("smoke", "clear"), ("fire", "clear")]
+
+
+def test_a_composite_is_not_raised_on_a_part_whose_device_has_left():
+    live = LiveJudge(setup(PRESSED))
+    live.judge(as_columns([(1, 1000, 6.0)]), 1)
+    left = setup(PRESSED, points=("2", "3", "4"))
+    left.subjects = {"2": "S", "3": "T"}
+    live = LiveJudge.resume([live.save()], left)
+    assert [(t.rule, t.kind) for t in live.pending] == [("smoke", "clear")]
+    assert [t.rule for t in live.judge(as_columns([(2, 2000, 1.0)]), 2)] == ["button"]
+
+
 def test_groups_say_what_the_rules_points_say():
     rules = rules_from({"rules": [{"id": "a", "kind": "threshold", "above": 5, "level": 2, "points": ["1", "3"]}]})
     by_points = LiveJudge(setup(rules=rules))

@@ -3,6 +3,8 @@
 import asyncio
 from urllib.parse import urlsplit
 
+import pytest
+import uvloop
 from tests.support.links import Links
 
 from zhenan.telemetry.log.connect import connect
@@ -24,7 +26,8 @@ def test_a_client_that_the_broker_sent_away_with_an_error_comes_back(tmp_nats):
     assert asyncio.run(story()) == b"still here"
 
 
-def test_a_client_does_not_wait_for_what_a_dead_link_will_never_take(tmp_nats):
+@pytest.mark.parametrize("run", [asyncio.run, uvloop.run])
+def test_a_client_does_not_wait_for_what_a_dead_link_will_never_take(tmp_nats, run):
     there = urlsplit(tmp_nats.url)
     dead, good = Links(), Links()
     ports = [link.port_to((there.hostname, there.port)) for link in (dead, good)]
@@ -45,7 +48,7 @@ def test_a_client_does_not_wait_for_what_a_dead_link_will_never_take(tmp_nats):
         await client.close()
 
     try:
-        asyncio.run(story())
+        run(story())
     finally:
         dead.heal()
         dead.close()

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 
-from zhenan.domains.monitoring import episodes
+from zhenan.domains.monitoring import episodes, recording
 from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.monitoring.limits import PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, Device, HeldAlarm
@@ -62,6 +62,29 @@ def test_children_silent_before_with_and_after_their_parent_are_one_alarm_with_a
     assert set(Notice.objects.values_list("target", flat=True)) == {f"monitoring.alarm:{alarm.pk}"}
     release_held(at=NOON + timedelta(days=2))
     assert Alarm.objects.count() == 1  # as long as the parent is gone
+
+
+def test_a_child_and_its_parent_recorded_by_two_judges_at_one_moment_are_one_alarm_all_the_same(
+    gateway, children, monkeypatch
+):
+    """Each has looked before the other has written, so neither sees what it would be folded with."""
+    seen(gateway, NOON - timedelta(minutes=30))
+
+    class Racing(recording.Episodes):
+        def walk(self, transitions):
+            monkeypatch.setattr(recording, "Episodes", recording.Episodes.__base__)
+            record_transitions([word(gateway)], at=NOON)
+            super().walk(transitions)
+
+    monkeypatch.setattr(recording, "Episodes", Racing)
+    record_transitions([word(children[0])], at=NOON)
+    alarm = Alarm.objects.get()
+    assert (alarm.device, names(alarm.folded)) == (gateway, [])
+    assert release_held(at=NOON + timedelta(seconds=15)).raised == []
+    assert names(alarm.folded) == ["终端0"]
+    assert release_held(at=NOON + PARENT_WAIT).raised == []
+    record_transitions([word(gateway, "clear", after_s=3600)], at=NOON + timedelta(hours=1))
+    assert len(release_held(at=NOON + timedelta(hours=1) + PARENT_WAIT).raised) == 1  # it did not come back
 
 
 def test_when_the_parent_is_back_those_still_silent_raise_on_their_own(gateway, children):

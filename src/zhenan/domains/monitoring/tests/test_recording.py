@@ -7,7 +7,8 @@ from django.db import IntegrityError
 from django.urls import reverse
 
 from zhenan.domains.monitoring import recording
-from zhenan.domains.monitoring.models import Alarm, DeviceCommand
+from zhenan.domains.monitoring.devices import register_device
+from zhenan.domains.monitoring.models import Alarm, DeviceCommand, Point
 from zhenan.domains.monitoring.queries import gateway_points, judge_setup
 from zhenan.domains.monitoring.services import record_transitions
 from zhenan.domains.monitoring.tests.conftest import NOON, ONSET
@@ -16,6 +17,7 @@ from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.workflow.models import Deadline
 from zhenan.kernel.workflow.services import tick
 from zhenan.packkit.registry import registry
+from zhenan.telemetry.gateway.registry import Registry
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.results import Part
 
@@ -96,6 +98,26 @@ def test_the_gateway_and_the_judge_know_the_points(detector):
     setup = judge_setup()
     gas = {rule.id for rule in setup.rules if str(rows["lel"].point_id) in (rule.points or ())}
     assert {"catering_gas.gas_alarm", "catering_gas.gas_high", "catering_gas.detector_offline"} <= gas
+
+
+def test_gateway_and_judge_put_all_points_of_a_subject_into_one_lane(caterer, detector, valve):
+    next_door = copy(caterer)
+    next_door.pk, next_door.key = None, "C2"
+    next_door.save()
+    behind = register_device(
+        subject=next_door, model="catering_gas.gas_detector", key="T1", name="终端", by=None, at=NOON, parent=detector
+    )
+    spread, setup = Registry(gateway_points()).partition, judge_setup()
+    assert {int(point): partition for point, partition in zip(setup.points, setup.partition, strict=True)} == {
+        point.pk: spread[point.pk] for point in Point.objects.all()
+    }
+    lanes = {
+        device: {int(spread[pk]) for pk in device.points.values_list("pk", flat=True)}
+        for device in (detector, valve, behind)
+    }
+    here, there = caterer.pk % 64, next_door.pk % 64
+    assert here != there
+    assert lanes == {detector: {here}, valve: {here}, behind: {there}}  # also on the connection of a device elsewhere
 
 
 def test_a_transition_of_a_point_that_is_gone_is_counted(transition):
