@@ -13,6 +13,7 @@ from zhenan.telemetry.codecs.hj212 import request
 REQUEST_ANSWER: Final = "9011"
 RESULT: Final = "9012"
 NOTICE: Final = "9013"  # the answer to a notice of ours (2012 stop)
+ANSWERS: Final = frozenset({REQUEST_ANSWER, RESULT, NOTICE})
 PASSWORD: Final = "123456"  # noqa: S105  (what the standard's examples and nearly all loggers in the field have)
 
 _REFUSED: Final = {

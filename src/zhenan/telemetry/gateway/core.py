@@ -53,6 +53,7 @@ class Config:
     lanes: int = 1
     source: str = "gateway"
     secret: bytes = b""
+    hj212_password: str = ""  # of loggers for which the register has none; "": theirs is not checked
     limits: Limits = field(default_factory=Limits)
     messages_per_s: float = 200
     burst: float = 1000
@@ -123,7 +124,7 @@ class Gateway:
         if protocol in ("gb26875", "gb26875_hex"):
             return lambda: Gb26875(registry, downlink, hex_text=protocol == "gb26875_hex")
         if protocol == "hj212":
-            return lambda: Hj212(registry, downlink)
+            return lambda: Hj212(registry, downlink, password=config.hj212_password)
         if protocol == "jt808":
             reassembler = Reassembler()
             return lambda: Jt808(
