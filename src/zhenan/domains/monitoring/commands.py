@@ -22,15 +22,16 @@ from zhenan.kernel.events.services import record
 from zhenan.kernel.people.models import User
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.telemetry.codecs import commands as wire
-from zhenan.telemetry.gateway.downlink import Told
+from zhenan.telemetry.gateway.downlink import Told, patience_of
 
 State = DeviceCommand.State
 MQTT = "mqtt_json"
 AGAIN = timedelta(seconds=10)  # over MQTT: sent and not confirmed, so sent again
 GIVE_UP = timedelta(minutes=5)  # what a rule orders is worth nothing after this
 KEPT = timedelta(hours=1)  # what a person orders waits so long for a device that is away
-EXCHANGE = timedelta(seconds=75)  # a gateway has told the end of an exchange by then, or is no more
+MARGIN = timedelta(seconds=35)  # a gateway has told the end of an exchange so long after it, or is no more
 OUTCOME = timedelta(seconds=90)  # the same for what a device does after it said it would
+OPTIONS = ("password", "overtime_s", "recount")
 ABSENT = (5, 15, 30, 60)  # seconds until a device that no gateway has is asked for again
 
 
@@ -203,15 +204,26 @@ def _too_late(row: DeviceCommand, at: datetime) -> bool:
 def _pause(row: DeviceCommand) -> timedelta:
     if row.device.protocol == MQTT:
         return AGAIN
-    return EXCHANGE if row.state == State.SENT else timedelta(seconds=ABSENT[min(row.tries, len(ABSENT)) - 1])
+    return _exchange(row) if row.state == State.SENT else timedelta(seconds=ABSENT[min(row.tries, len(ABSENT)) - 1])
+
+
+def _exchange(row: DeviceCommand) -> timedelta:
+    """How long a gateway may be at it: every sending with the wait after it."""
+    bearer = row.device.parent or row.device
+    waits = patience_of(bearer.protocol, _options(bearer)).waits(bearer.protocol)
+    return timedelta(seconds=sum(waits)) + MARGIN
+
+
+def _options(bearer: Device) -> dict[str, Any]:
+    """What belongs to the device and not to the command: its password, and how patient it was told to be."""
+    return {name: value for name in OPTIONS if (value := bearer.attributes.get(name))}
 
 
 def _outgoing(row: DeviceCommand) -> Outgoing:
     bearer = row.device.parent or row.device
-    password = row.device.attributes.get("password")
     return Outgoing(
-        row.pk, bearer.protocol, bearer.key, row.command, row.payload,
-        {"password": password} if password else {}, int(until(row).timestamp() * 1000),
+        row.pk, bearer.protocol, bearer.key, row.command, row.payload, _options(bearer),
+        int(until(row).timestamp() * 1000),
     )  # fmt: skip
 
 
@@ -259,7 +271,7 @@ def _move(row: DeviceCommand, told: Told, at: datetime) -> None:
     if told.state == "sent":
         if row.state == State.WAITING:
             row.state = State.SENT
-            row.next_at = at + (AGAIN if row.device.protocol == MQTT else EXCHANGE)
+            row.next_at = at + (AGAIN if row.device.protocol == MQTT else _exchange(row))
         row.save(update_fields=["state", "sent_at", "next_at"])
     elif told.state == "accepted":
         wait = timedelta(minutes=int(row.payload["minutes"]), seconds=30) if row.command == "patrol" else OUTCOME
@@ -284,6 +296,9 @@ def _end(row: DeviceCommand, state: DeviceCommand.State, error: str, *, at: date
     row.state, row.ended_at, row.error = state, at, storable(error)[:300]
     row.confirmed_at = at if state == State.CONFIRMED else None
     row.save(update_fields=["state", "sent_at", "ended_at", "confirmed_at", "error", "reply"])
+    if state == State.CONFIRMED and row.command == "set_timeout":  # from now on we wait as we told the device to
+        row.device.attributes |= row.payload
+        row.device.save(update_fields=["attributes"])
     _event(row, ENDS[state], by=None, at=at, error=row.error)
 
 

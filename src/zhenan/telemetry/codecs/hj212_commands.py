@@ -37,6 +37,8 @@ def parameters(command: Command, args: Mapping[str, Any], now_ms: int) -> dict[s
         found |= {"BeginTime": _stamp(args["begin"]), "EndTime": _stamp(args["end"])}
     if command.code == "set_time":
         found["SystemTime"] = f"{local_from_ms(now_ms):%Y%m%d%H%M%S}"
+    elif command.code == "set_timeout":
+        found |= {"OverTime": str(args["overtime_s"]), "ReCount": str(args["recount"])}
     elif command.code == "set_interval":
         found["RtdInterval"] = str(args["seconds"])
     elif command.code == "set_sampling":

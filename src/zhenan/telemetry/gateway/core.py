@@ -48,7 +48,7 @@ class Config:
     ports: dict[str, int] = field(default_factory=lambda: {"gb26875": 5875, "jt808": 6808, "hj212": 6212})
     udp: dict[str, int] = field(default_factory=dict)
     files: Address | None = None
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience | None = None  # with devices that are asked something; None: as their protocols have it
     mqtt: bool = True
     lanes: int = 1
     source: str = "gateway"

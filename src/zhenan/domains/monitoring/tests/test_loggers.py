@@ -1,4 +1,6 @@
-"""The password of an HJ 212 logger: who sets it, what the gateway gets of it, what people see."""
+"""HJ 212 loggers: their password (who sets it, what the gateway and people get of it) and our patience with them."""
+
+from datetime import timedelta
 
 import pytest
 from django.urls import reverse
@@ -10,6 +12,7 @@ from zhenan.domains.monitoring.models import Device, DeviceCommand, Point
 from zhenan.domains.monitoring.tests.conftest import NOON
 from zhenan.kernel.access.guards import NotAllowed
 from zhenan.kernel.events.services import timeline_of
+from zhenan.telemetry.gateway.downlink import Told
 
 
 @pytest.fixture
@@ -78,3 +81,33 @@ def test_it_is_set_on_the_devices_page_which_never_shows_it(logger, detector, cl
     client.post(address, {"rule": "none"})
     assert given() == [""]
     assert "set_password" not in client.get(reverse("monitoring:device", args=[detector.pk])).content.decode()
+
+
+def after(seconds):
+    return NOON + timedelta(seconds=seconds)
+
+
+def test_a_logger_that_took_other_numbers_is_treated_by_them_from_then_on(logger, personas):
+    args = {"overtime_s": 5, "recount": 2}
+    row = commands.ask(logger.pk, command="set_timeout", args=args, by=personas["city_officer"], at=NOON)
+    (out,) = commands.claim(NOON)
+    assert out.options == {}  # told as ever, until it has said yes
+    commands.heard(Told("hj212", "MN1", "confirmed", row.pk), at=after(2))
+    commands.ask(logger.pk, command="get_time", args={}, by=personas["city_officer"], at=after(3))
+    (out,) = commands.claim(after(3))
+    assert out.options == args
+
+
+@pytest.mark.parametrize(
+    ("protocol", "command", "whole_s"),
+    [("gb26875", "sync_clock", 40), ("hj212", "get_time", 40), ("jt808", "locate", 5 + 10 + 30 + 120)],
+)
+def test_a_command_that_a_gateway_is_at_is_not_asked_for_again_before_the_gateway_must_be_done(
+    logger, protocol, command, whole_s
+):
+    Device.objects.filter(pk=logger.pk).update(protocol=protocol)
+    row = DeviceCommand.objects.create(device=logger, command=command, asked_at=NOON, expires_at=after(3600))
+    assert len(commands.claim(NOON)) == 1
+    commands.heard(Told(protocol, "MN1", "sent", row.pk), at=NOON)
+    assert commands.claim(after(whole_s)) == []
+    assert len(commands.claim(after(whole_s + 36))) == 1
