@@ -145,11 +145,6 @@ def test_what_a_device_said_before_it_was_adopted_is_in_the_log_and_nothing_twic
     assert len(found) == len(set(found)) == 4 * points
 
 
-def test_an_mqtt_command_is_published_under_the_device_s_own_topic(tmp_nats, site, personas):
-    one = commands.Outgoing(7, "mqtt_json", "SV.1", "close", {"valve": "closed"}, {}, 0)
-    assert sender._message(one) == ("d.SV//1.down.cmd.7", b'{"valve":"closed","id":7}')
-
-
 def test_a_picture_survives_a_gateway_that_is_killed_before_it_is_stored(site, personas, tmp_path, monkeypatch):
     monkeypatch.setenv("ZHENAN_DATA", str(tmp_path))
     vehicle = Vehicle.objects.create(

@@ -46,6 +46,7 @@ MEANING: list[tuple[str, str, str | Words]] = [
     ("hazards:act", "action", lambda place: list(HAZARD_ACTIONS)),
     ("monitoring:device", "pk", "device"),
     ("monitoring:retire", "pk", "device"),
+    ("monitoring:set_password", "pk", "device"),
     ("monitoring:series*", "pk", "point"),
     ("monitoring:command_device", "pk", "device"),
     ("monitoring:stranger", "pk", "stranger"),

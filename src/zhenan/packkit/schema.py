@@ -238,11 +238,16 @@ class Channel(Model):
 
 
 class Command(Model):
-    """What an actuator can be told; ``payload`` is published as JSON to ``d/{device key}/down/cmd/{id}``."""
+    """What an actuator can be told; ``payload`` is published as JSON to ``d/{device key}/down/cmd/{id}`` with QoS 1.
+
+    ``retained``: the broker also gives it to a device that subscribes later, until the command has ended: for a state
+    to be in (a limit, a text on a display), not for something to do once.
+    """
 
     code: Code
     name: Name
     payload: dict[str, str | int | float | bool] = Field(min_length=1)
+    retained: bool = False
 
 
 class DeviceModel(Model):

@@ -40,6 +40,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[Any, Any]]]] = {
         "parameter": (_("Set any parameter"), _("Written as it stands: a wrong value can make the terminal useless.")),
     },
     "hj212": {
+        "set_timeout": (
+            _("Set time-out and resends"),
+            _("How long it waits for an answer and how often it sends again; the platform does the same with it."),
+        ),
         "get_time": (_("Read the logger's clock"), ""),
         "set_time": (_("Set the logger's clock"), ""),
         "get_interval": (_("Read how often it reports"), ""),
@@ -84,6 +88,8 @@ ARGUMENTS: Final[dict[str, Any]] = {
     "value": _("Value"),
     "factor": _("Factor code"),
     "info": _("Information code"),
+    "overtime_s": _("Seconds until it sends again"),
+    "recount": _("How often it sends again"),
     "start_hour": _("First hour of the day"),
     "every_h": _("Hours between samples"),
 }

@@ -22,15 +22,16 @@ from zhenan.kernel.events.services import record
 from zhenan.kernel.people.models import User
 from zhenan.packkit.registry import UnknownCode, registry
 from zhenan.telemetry.codecs import commands as wire
-from zhenan.telemetry.gateway.downlink import Told
+from zhenan.telemetry.gateway.downlink import Told, patience_of
 
 State = DeviceCommand.State
 MQTT = "mqtt_json"
-AGAIN = timedelta(seconds=10)  # over MQTT: sent and not confirmed, so sent again
+AGAIN = (10, 10, 20, 30, 60)  # over MQTT: seconds until what is sent and not confirmed is looked at again
 GIVE_UP = timedelta(minutes=5)  # what a rule orders is worth nothing after this
 KEPT = timedelta(hours=1)  # what a person orders waits so long for a device that is away
-EXCHANGE = timedelta(seconds=75)  # a gateway has told the end of an exchange by then, or is no more
+MARGIN = timedelta(seconds=35)  # a gateway has told the end of an exchange so long after it, or is no more
 OUTCOME = timedelta(seconds=90)  # the same for what a device does after it said it would
+OPTIONS = ("password", "overtime_s", "recount")
 ABSENT = (5, 15, 30, 60)  # seconds until a device that no gateway has is asked for again
 
 
@@ -162,6 +163,7 @@ class Outgoing:
     payload: dict[str, Any]
     options: dict[str, Any]
     until_ms: int
+    retained: bool = False  # over MQTT: kept by the broker for whoever subscribes, until it has ended
 
 
 def claim(at: datetime, *, limit: int = 500) -> list[Outgoing]:
@@ -202,23 +204,54 @@ def _too_late(row: DeviceCommand, at: datetime) -> bool:
 
 def _pause(row: DeviceCommand) -> timedelta:
     if row.device.protocol == MQTT:
-        return AGAIN
-    return EXCHANGE if row.state == State.SENT else timedelta(seconds=ABSENT[min(row.tries, len(ABSENT)) - 1])
+        return timedelta(seconds=AGAIN[min(row.tries, len(AGAIN)) - 1])
+    return _exchange(row) if row.state == State.SENT else timedelta(seconds=ABSENT[min(row.tries, len(ABSENT)) - 1])
+
+
+def _exchange(row: DeviceCommand) -> timedelta:
+    """How long a gateway may be at it: every sending with the wait after it."""
+    bearer = row.device.parent or row.device
+    waits = patience_of(bearer.protocol, _options(bearer)).waits(bearer.protocol)
+    return timedelta(seconds=sum(waits)) + MARGIN
+
+
+def _options(bearer: Device) -> dict[str, Any]:
+    """What belongs to the device and not to the command: its password, and how patient it was told to be."""
+    return {name: value for name in OPTIONS if (value := bearer.attributes.get(name))}
 
 
 def _outgoing(row: DeviceCommand) -> Outgoing:
     bearer = row.device.parent or row.device
-    password = row.device.attributes.get("password")
     return Outgoing(
-        row.pk, bearer.protocol, bearer.key, row.command, row.payload,
-        {"password": password} if password else {}, int(until(row).timestamp() * 1000),
+        row.pk, bearer.protocol, bearer.key, row.command, row.payload, _options(bearer),
+        int(until(row).timestamp() * 1000), bearer.protocol == MQTT and _retained(row),
     )  # fmt: skip
+
+
+def _retained(row: DeviceCommand) -> bool:
+    try:
+        model = registry().device_model(row.device.model)
+    except UnknownCode:
+        return False
+    return any(command.code == row.command and command.retained for command in model.commands)
 
 
 def published(ids: Iterable[int], *, at: datetime) -> None:
     """MQTT commands that are with the broker: sent, as far as that can be known."""
     for pk in ids:
         heard(Told(MQTT, "", "sent", pk, at_ms=int(at.timestamp() * 1000)), at=at, checked=False)
+
+
+def delivered(ids: Iterable[int], *, at: datetime) -> None:
+    """MQTT commands that the broker kept for a device that was away, and that it has taken since."""
+    for pk in ids:
+        heard(Told(MQTT, "", "accepted", pk, at_ms=int(at.timestamp() * 1000)), at=at, checked=False)
+
+
+def ended_among(ids: Sequence[int], *, at: datetime) -> set[int]:
+    """Which of these commands nobody wants done any more: ended, too late, or unknown."""
+    rows = DeviceCommand.objects.filter(pk__in=list(ids), state__in=DeviceCommand.OPEN)
+    return set(ids) - {row.pk for row in rows if at < until(row)}
 
 
 # what is heard
@@ -259,7 +292,7 @@ def _move(row: DeviceCommand, told: Told, at: datetime) -> None:
     if told.state == "sent":
         if row.state == State.WAITING:
             row.state = State.SENT
-            row.next_at = at + (AGAIN if row.device.protocol == MQTT else EXCHANGE)
+            row.next_at = at + (_pause(row) if row.device.protocol == MQTT else _exchange(row))
         row.save(update_fields=["state", "sent_at", "next_at"])
     elif told.state == "accepted":
         wait = timedelta(minutes=int(row.payload["minutes"]), seconds=30) if row.command == "patrol" else OUTCOME
@@ -284,6 +317,9 @@ def _end(row: DeviceCommand, state: DeviceCommand.State, error: str, *, at: date
     row.state, row.ended_at, row.error = state, at, storable(error)[:300]
     row.confirmed_at = at if state == State.CONFIRMED else None
     row.save(update_fields=["state", "sent_at", "ended_at", "confirmed_at", "error", "reply"])
+    if state == State.CONFIRMED and row.command == "set_timeout":  # from now on we wait as we told the device to
+        row.device.attributes |= row.payload
+        row.device.save(update_fields=["attributes"])
     _event(row, ENDS[state], by=None, at=at, error=row.error)
 
 
@@ -308,6 +344,8 @@ def _of_device(told: Told, at: datetime) -> None:
         online = told.state == "online"
         changes: dict[str, Any] = {"online": online} | ({"last_seen_at": at} if online else {})
         Device.objects.active().filter(protocol=MQTT, key=told.key).update(**changes)
+        if online:  # without a session the broker kept nothing for it
+            devices_came([(MQTT, told.key)], at=at)
         return
     if told.state == "here":
         devices_came([(told.protocol, told.key)], at=at)
@@ -334,7 +372,8 @@ def devices_came(devices: Iterable[tuple[str, str]], *, at: datetime) -> None:
     for protocol, key in devices:
         by_protocol.setdefault(protocol, []).append(key)
     for protocol, keys in by_protocol.items():
-        DeviceCommand.objects.filter(_borne_by(protocol, keys), state=State.WAITING).update(next_at=at)
+        waiting = [State.WAITING, State.SENT] if protocol == MQTT else [State.WAITING]
+        DeviceCommand.objects.filter(_borne_by(protocol, keys), state__in=waiting).update(next_at=at)
 
 
 def command_word(row: DeviceCommand, language: str = "zh-hans") -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from django.db import connection, transaction
 
-from zhenan.domains.monitoring.errors import DeviceTaken
+from zhenan.domains.monitoring.errors import BadPassword, DeviceTaken, NoPassword
 from zhenan.domains.monitoring.models import Device, Point
 from zhenan.domains.register.models import Subject
 from zhenan.kernel.access import require
@@ -18,6 +19,8 @@ from zhenan.kernel.people.models import User
 from zhenan.packkit.devices import Binding, bindings
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import DeviceModel
+
+PASSWORD = re.compile(r"[0-9A-Za-z]{1,20}")  # the standard has six characters, some makers more; none may end a field
 
 
 def points_for(device: Device, model: DeviceModel, channels: Iterable[str]) -> list[Point]:
@@ -93,6 +96,32 @@ def announce_change() -> None:
     """Tell the gateway and the judge, at commit, that devices changed."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_notify('zhenan_devices', '')")
+
+
+def set_password(device_id: int, *, password: str | None, by: User | None, at: datetime) -> Device:
+    """What the frames of an HJ 212 logger must carry (PW): None the city's own, "" anything. Raises NoPassword.
+
+    The timeline says that it was set, never what it is.
+    """
+    with transaction.atomic():
+        device = Device.objects.select_for_update(of=("self",)).select_related("subject__division").get(pk=device_id)
+        require(by, "device.edit", device)
+        if device.protocol != Device.Protocol.HJ212:
+            raise NoPassword(name=device.name, protocol=device.get_protocol_display())
+        if password and not PASSWORD.fullmatch(password):
+            raise BadPassword()
+        if device.attributes.get("password") == password:
+            return device
+        device.attributes = {name: value for name, value in device.attributes.items() if name != "password"}
+        if password is not None:
+            device.attributes["password"] = password
+        device.save(update_fields=["attributes", "changed_at"])
+        record(
+            "device.password_set", targets=[device, device.subject], actor=by, at=at, data={"name": device.name},
+            **device.subject.place,
+        )  # fmt: skip
+        announce_change()
+    return device
 
 
 def retire_device(device_id: int, *, by: User | None, at: datetime) -> Device:

@@ -90,6 +90,7 @@ def _kinds() -> None:
         ("alarm.judged", _("Cause judged: {cause}"), "gavel"),
         ("alarm.closed", _("Alarm closed"), "circle-check"),
         ("device.registered", _("Device registered: {name} ({key})"), "plug-connected"),
+        ("device.password_set", _("Password of the device set: {name}"), "lock"),
         ("device.retired", _("Device taken out of service: {name}"), "plug-off"),
         ("maintenance.opened", _("Maintenance of {scope} until {until}: {reason}"), "tool"),
         ("maintenance.ended", _("Maintenance of {scope} ended at {until}"), "tool"),

@@ -80,6 +80,16 @@ class OutOfService(DomainError):
     message = _("{name} is out of service; it is told nothing.")
 
 
+class NoPassword(DomainError):
+    code = "device.no_password"
+    message = _("{name} speaks {protocol}; only the frames of HJ 212 carry a password.")
+
+
+class BadPassword(DomainError):
+    code = "device.bad_password"
+    message = _("A password has 1 to 20 letters and digits; the standard has 6.")
+
+
 class NotPossible(DomainError):
     code = "device.not_possible"
     message = _("{name} cannot be told “{command}”: its protocol or its model does not have it.")

@@ -149,6 +149,35 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(label=_("Why"), max_length=300)
 
 
+class PasswordForm(forms.Form):
+    """What the frames of an HJ 212 logger must carry."""
+
+    rule = forms.ChoiceField(
+        label=_("Password of its frames (PW)"),
+        choices=[("city", _("the city's")), ("own", _("its own")), ("none", _("not checked"))],
+    )
+    password = forms.CharField(
+        label=_("Its own password"), max_length=20, required=False,
+        widget=forms.PasswordInput(attrs={"autocomplete": "off"}),
+    )  # fmt: skip
+
+    @classmethod
+    def of(cls, device: Device) -> PasswordForm:
+        """As it is set now; the password itself is not shown."""
+        known = device.attributes.get("password")
+        return cls(initial={"rule": "city" if known is None else "own" if known else "none"})
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean() or {}
+        if data.get("rule") == "own" and not data.get("password"):
+            self.add_error("password", _("Give the password, or choose another rule."))
+        return data
+
+    def chosen(self) -> str | None:
+        """As ``set_password`` takes it."""
+        return {"city": None, "none": ""}.get(self.cleaned_data["rule"], self.cleaned_data["password"])
+
+
 class CommandForm(forms.Form):
     """The arguments of a command. The bounds are those of the protocol; the service checks them again."""
 

@@ -47,6 +47,7 @@ class PointRow:
     states: dict[str, float] | None
     subject_id: int
     layout: str = ""  # of a JSON payload in a shape of the model's own
+    password: str | None = None  # of HJ 212: the connection's own; "": none is checked; None: the city's
 
 
 def rule_of(code: str) -> AlarmRule | None:
@@ -81,6 +82,8 @@ def gateway_points() -> Iterator[PointRow]:
         "device__model",
     )
     layouts = {model.code: model.layout for model in registry().device_models() if model.layout}
+    loggers = Device.objects.active().filter(protocol=Device.Protocol.HJ212, attributes__has_key="password")
+    passwords = {pk: str(word or "") for pk, word in loggers.values_list("pk", "attributes__password")}
     rows = (
         Point.objects.filter(device__active=True)
         .annotate(
@@ -90,7 +93,7 @@ def gateway_points() -> Iterator[PointRow]:
         .values_list(*fields)
     )
     for row in rows.iterator(chunk_size=20_000):
-        yield PointRow(*(*row[:-1], layouts.get(row[-1], "")))
+        yield PointRow(*(*row[:-1], layouts.get(row[-1], ""), passwords.get(row[2])))
 
 
 @dataclass(frozen=True)

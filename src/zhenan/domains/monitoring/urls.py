@@ -28,6 +28,7 @@ urlpatterns = [
     path("alarms/<uuid:pk>/command/", views.command_alarm, name="command_alarm"),
     path("devices/<int:pk>/command/", views.command_device, name="command_device"),
     path("devices/<int:pk>/retire/", views.retire, name="retire"),
+    path("devices/<int:pk>/password/", views.set_password, name="set_password"),
     path("points/<int:pk>/series/", views.series, name="series"),
     path("points/<int:pk>/export/", series_views.export, name="series_export"),
     path("maintenance/", lists.MaintenanceList.as_view(), name="maintenance"),

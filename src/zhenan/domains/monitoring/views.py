@@ -20,6 +20,7 @@ from django.views.decorators.http import require_POST
 from zhenan.domains.monitoring import commands, forms, frames, services
 from zhenan.domains.monitoring import devices as device_services
 from zhenan.domains.monitoring import series as series_of
+from zhenan.domains.monitoring.errors import BadPassword
 from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
 from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
@@ -207,8 +208,24 @@ def device(request: AuthedRequest, pk: int) -> HttpResponse:
         "may_silence": request.user.can(CAPABILITY),
         "maintenance": maintenance_of([found], at=timezone.now()),
         "parent": found.parent,
+        "password": forms.PasswordForm.of(found) if found.protocol == Device.Protocol.HJ212 else None,
     }
     return render(request, "monitoring/device.html", context)
+
+
+@require_POST
+@needs("device.edit")
+def set_password(request: AuthedRequest, pk: int) -> HttpResponse:
+    get_object_or_404(Device.objects.visible_to(request.user, "device.edit"), pk=pk)
+    form = forms.PasswordForm(request.POST)
+    try:
+        if not form.is_valid():
+            raise BadPassword()
+        device_services.set_password(pk, password=form.chosen(), by=request.user, at=timezone.now())
+        messages.success(request, _("The device's password is set; the gateway follows within seconds."))
+    except DomainError as err:
+        messages.error(request, str(err))
+    return redirect("monitoring:device", pk=pk)
 
 
 @require_POST

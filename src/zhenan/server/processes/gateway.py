@@ -89,6 +89,7 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         source=source_name(),
         mqtt=not shared(),
         secret=hashlib.sha256(f"jt808:{settings.SECRET_KEY}".encode()).digest(),
+        hj212_password=os.environ.get("ZHENAN_HJ212_PASSWORD", ""),
         limits=Limits(frames_per_s=rate, burst=burst),
         messages_per_s=rate,
         burst=burst,

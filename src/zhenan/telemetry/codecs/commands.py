@@ -110,6 +110,10 @@ JT808: Final = (
     ),
 )  # fmt: skip
 HJ212: Final = (
+    Command(
+        "set_timeout", 1000, "later",
+        (Arg("overtime_s", low=1, high=60, default=10), Arg("recount", low=1, high=10, default=3)), grave=True,
+    ),
     Command("get_time", 1011, "later"),
     Command("set_time", 1012, "later"),
     Command("get_interval", 1061, "later"),

@@ -13,6 +13,7 @@ from zhenan.telemetry.codecs.hj212 import request
 REQUEST_ANSWER: Final = "9011"
 RESULT: Final = "9012"
 NOTICE: Final = "9013"  # the answer to a notice of ours (2012 stop)
+ANSWERS: Final = frozenset({REQUEST_ANSWER, RESULT, NOTICE})
 PASSWORD: Final = "123456"  # noqa: S105  (what the standard's examples and nearly all loggers in the field have)
 
 _REFUSED: Final = {
@@ -36,6 +37,8 @@ def parameters(command: Command, args: Mapping[str, Any], now_ms: int) -> dict[s
         found |= {"BeginTime": _stamp(args["begin"]), "EndTime": _stamp(args["end"])}
     if command.code == "set_time":
         found["SystemTime"] = f"{local_from_ms(now_ms):%Y%m%d%H%M%S}"
+    elif command.code == "set_timeout":
+        found |= {"OverTime": str(args["overtime_s"]), "ReCount": str(args["recount"])}
     elif command.code == "set_interval":
         found["RtdInterval"] = str(args["seconds"])
     elif command.code == "set_sampling":

@@ -48,11 +48,12 @@ class Config:
     ports: dict[str, int] = field(default_factory=lambda: {"gb26875": 5875, "jt808": 6808, "hj212": 6212})
     udp: dict[str, int] = field(default_factory=dict)
     files: Address | None = None
-    patience: Patience = field(default_factory=Patience)
+    patience: Patience | None = None  # with devices that are asked something; None: as their protocols have it
     mqtt: bool = True
     lanes: int = 1
     source: str = "gateway"
     secret: bytes = b""
+    hj212_password: str = ""  # of loggers for which the register has none; "": theirs is not checked
     limits: Limits = field(default_factory=Limits)
     messages_per_s: float = 200
     burst: float = 1000
@@ -123,7 +124,7 @@ class Gateway:
         if protocol in ("gb26875", "gb26875_hex"):
             return lambda: Gb26875(registry, downlink, hex_text=protocol == "gb26875_hex")
         if protocol == "hj212":
-            return lambda: Hj212(registry, downlink)
+            return lambda: Hj212(registry, downlink, password=config.hj212_password)
         if protocol == "jt808":
             reassembler = Reassembler()
             return lambda: Jt808(

@@ -15,10 +15,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 from urllib.parse import quote
 
@@ -121,6 +122,38 @@ class Patience:
     resends: int = 3
     outcome_s: float = 60.0
 
+    def waits(self, protocol: str) -> list[float]:
+        """The wait after the first sending and after each further one. Of JT/T 808 T, and T(n+1) = T(n)·(n+1)."""
+        grown = protocol == "jt808"
+        return [self.answer_s * (math.factorial(n + 1) if grown else 1) for n in range(1 + self.resends)]
+
+
+# GB/T 26875.3: at most ten seconds and three resends; HJ 212: ten seconds over the air and three resends, where the
+# device was not told otherwise (OverTime, ReCount). JT/T 808 leaves T to the parties: it grows to twenty-four of it.
+PATIENCE: Final = {"gb26875": Patience(), "hj212": Patience(), "jt808": Patience(answer_s=5.0)}
+
+
+def patience_of(protocol: str, options: Mapping[str, Any], asked: Patience | None = None) -> Patience:
+    """How patient to be with a device: as asked for, or as its protocol has it, and as the device itself was told."""
+    found = asked or PATIENCE.get(protocol, Patience())
+    if "overtime_s" in options and "recount" in options:
+        return replace(found, answer_s=float(options["overtime_s"]), resends=int(options["recount"]))
+    return found
+
+
+class Clock:
+    """The time, and waiting for something no longer than so long."""
+
+    def now_ms(self) -> int:
+        return now_ms()
+
+    async def within(self, wait_s: float, coming: Coroutine[Any, Any, Said]) -> Said | None:
+        """What comes, or None when it does not come in time."""
+        try:
+            return await asyncio.wait_for(coming, wait_s)
+        except TimeoutError:
+            return None
+
 
 def token(text: str) -> str:
     """A device's identity as one token of a subject."""
@@ -135,10 +168,11 @@ class Downlink:
     """The orders of one gateway. `open` once; sessions come with `here` and go with `gone`."""
 
     def __init__(
-        self, client: Client | None, counters: Counters, *, source: str = "gateway", patience: Patience | None = None
-    ) -> None:
+        self, client: Client | None, counters: Counters, *, source: str = "gateway", patience: Patience | None = None,
+        clock: Clock | None = None,
+    ) -> None:  # fmt: skip
         self.client, self.counters, self.source = client, counters, source
-        self.patience = patience or Patience()
+        self.patience, self.clock = patience, clock or Clock()  # patience None: as each protocol has it
         self._links: dict[tuple[str, str], Link] = {}
         self._ended: OrderedDict[int, Told] = OrderedDict()
         self._under_way: set[int] = set()
@@ -290,7 +324,7 @@ class Downlink:
         told = Told(order.protocol, order.key, "lost", order.id)
         try:
             async with link.turn:  # one after the other: simple devices know one exchange at a time
-                if order.until_ms and now_ms() > order.until_ms:
+                if self._left_s(order) <= 0:
                     self._end(told, "timed_out", "expired")
                     return
                 await self._exchange(link, command, order, told)
@@ -305,21 +339,14 @@ class Downlink:
             self._under_way.discard(order.id)
 
     async def _exchange(self, link: Link, command: Command, order: Order, told: Told) -> None:
-        key, frame = link.session.ask(command, order, now_ms())
+        key, frame = link.session.ask(command, order, self.clock.now_ms())
         waiting = _Waiting(command, asyncio.Queue())
         link.waiting[key] = waiting
+        patience = patience_of(order.protocol, order.options, self.patience)
         collected: Any = None
         try:
-            for _ in range(1 + self.patience.resends):
-                told.tries += 1
-                link.write(frame)
-                self.counters.add("orders_sent", order.protocol)
-                if told.tries == 1:
-                    self.tell(Told(order.protocol, order.key, "sent", order.id, tries=1))
-                said = await self._answer(waiting, self.patience.answer_s)
-                if said is not None:
-                    break
-            else:
+            said = await self._send(link, waiting, frame, order, told, patience)
+            if said is None:
                 self._end(told, "timed_out", "no_answer")
                 return
             while said.state == "accepted":
@@ -328,20 +355,38 @@ class Downlink:
                     self._end(told, "accepted", "")
                     return
                 self.tell(Told(order.protocol, order.key, "accepted", order.id, tries=told.tries, data=collected))
-                said = await self._answer(waiting, self.patience.outcome_s) or Said("timed_out", "no_outcome")
+                said = await self.clock.within(patience.outcome_s, waiting.said.get())
+                said = said or Said("timed_out", "no_outcome")
             told.data = said.data if said.data is not None else collected
             self._end(told, said.state, said.error)
         finally:
             del link.waiting[key]
 
-    async def _answer(self, waiting: _Waiting, wait_s: float) -> Said | None:
-        try:
-            return await asyncio.wait_for(waiting.said.get(), wait_s)
-        except TimeoutError:
-            return None
+    async def _send(
+        self, link: Link, waiting: _Waiting, frame: bytes, order: Order, told: Told, patience: Patience
+    ) -> Said | None:
+        """Send the frame, and again after each wait, until something is said; None when nothing is, or it is too
+        late."""
+        for wait_s in patience.waits(order.protocol):
+            left_s = self._left_s(order)
+            if left_s <= 0:
+                break
+            told.tries += 1
+            link.write(frame)
+            self.counters.add("orders_sent", order.protocol)
+            if told.tries == 1:
+                self.tell(Told(order.protocol, order.key, "sent", order.id, tries=1))
+            said = await self.clock.within(min(wait_s, left_s), waiting.said.get())
+            if said is not None:
+                return said
+        return None
+
+    def _left_s(self, order: Order) -> float:
+        """Seconds until the order is worth nothing."""
+        return (order.until_ms - self.clock.now_ms()) / 1000 if order.until_ms else math.inf
 
     def _end(self, told: Told, state: str, error: str) -> None:
-        told.state, told.error, told.at_ms = state, error, now_ms()
+        told.state, told.error, told.at_ms = state, error, self.clock.now_ms()
         self.counters.add("orders_ended", state)
         self._ended[told.id] = told
         if len(self._ended) > REMEMBERED:

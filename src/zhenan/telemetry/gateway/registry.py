@@ -68,6 +68,7 @@ class Device:
     channels: dict[str, list[Point]] = field(default_factory=dict)
     words: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of channels that report a state as text
     layout: Compiled | None = None  # of a JSON payload in a shape of the model's own
+    password: str | None = None  # of HJ 212: what its frames must carry; "": anything will do; None: the city's
 
 
 class Rows:
@@ -137,6 +138,7 @@ class Registry:
                 device = devices[key] = Device(row.device_id, row.device_key)
             if layout := getattr(row, "layout", ""):
                 device.layout = compiled(layout)
+            device.password = getattr(row, "password", None)
             low = -np.inf if row.low is None else row.low
             high = np.inf if row.high is None else row.high
             point = Point(row.point_id, row.scale, row.offset, row.bit, float(low), float(high))

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol
+
+import msgspec
 
 from zhenan.telemetry.codecs import gb26875, gb26875_commands, hj212, hj212_commands
 from zhenan.telemetry.codecs.base import Decoded, MessageKey, Reading, Splitter, local_from_ms
@@ -170,12 +173,21 @@ class Gb26875(Wired):
 
 
 class Hj212(Wired):
-    """Gas and environment loggers."""
+    """Gas and environment loggers.
+
+    A frame's password (PW) must be the device's own in the register, or else the city's; "" checks none. What comes
+    under another is kept aside and not answered: the standard has no negative answer to an upload, and without a 9014
+    the logger keeps its data.
+
+    Args:
+        password: the city's, of devices for which the register has none.
+    """
 
     protocol = "hj212"
 
-    def __init__(self, registry: Registry, downlink: Downlink | None = None) -> None:
+    def __init__(self, registry: Registry, downlink: Downlink | None = None, *, password: str = "") -> None:
         super().__init__(registry, downlink)
+        self.password = password
         self.splitter: Splitter = hj212.Splitter(max_segment=HJ212_SEGMENT)
         self.joiner = hj212.Joiner()
         self._asked_ms = 0
@@ -185,6 +197,8 @@ class Hj212(Wired):
         identity = hj212.device_key(decoded)
         taken = Taken(identity, self.registry.find(self.protocol, identity), decoded=decoded)
         taken.kind = str(decoded["fields"].get("CN", ""))
+        if taken.device is not None and not self._may_speak(taken.device, decoded):
+            return self._refused(taken, decoded)
         self.at_hand(taken.device, decoded)
         if identity:
             self.heard(hj212_commands.key_of(decoded), decoded)
@@ -199,11 +213,32 @@ class Hj212(Wired):
             taken.key = key_of(self.protocol, hj212.message_key(decoded))
         return taken
 
+    def _password_of(self, device: Device) -> str:
+        return self.password if device.password is None else device.password
+
+    def _may_speak(self, device: Device, decoded: Decoded) -> bool:
+        wanted = self._password_of(device)
+        came = str(decoded["fields"].get("PW", ""))
+        return not wanted or hmac.compare_digest(came.encode(), wanted.encode())
+
+    def _refused(self, taken: Taken, decoded: Decoded) -> Taken:
+        """A frame under a wrong password. It is heard only where it answers a request of ours on this connection: that
+        the password is wrong is one of the answers."""
+        if taken.kind in hj212_commands.ANSWERS and self.heard(hj212_commands.key_of(decoded), decoded):
+            return taken
+        taken.problem = (quarantine.IDENTITY, "wrong password (PW)")
+        # A key of its own: once the register is put right, the logger's resend is new.
+        key = hj212.message_key(decoded)
+        taken.key = key_of(self.protocol, msgspec.structs.replace(key, kind=f"refused {key.kind}"))
+        return taken
+
     def ask(self, command: Command, order: Order, now_ms: int) -> tuple[str, bytes]:
         """The frame of an order; its QN, a moment of ours, is never given twice."""
         self._asked_ms = max(now_ms, self._asked_ms + 1)
         qn = hj212.write_qn(local_from_ms(self._asked_ms))
-        password = str(order.options.get("password") or hj212_commands.PASSWORD)
+        device = self.registry.find(self.protocol, order.key)
+        known = self._password_of(device) if device is not None else self.password
+        password = str(order.options.get("password") or known or hj212_commands.PASSWORD)
         return qn, hj212_commands.write(command, order.args, qn=qn, last=self.last, now_ms=now_ms, password=password)
 
     def said(self, command: Command, decoded: Decoded) -> Said | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -20,7 +21,7 @@ from zhenan.telemetry.gateway.message_key import key_of
 from zhenan.telemetry.gateway.registry import Registry
 from zhenan.telemetry.gateway.sessions import Taken, Wired
 
-AGAIN_MS: Final = 10_000  # a request of ours that was not answered goes out again after this
+AGAIN_MS: Final = 10_000  # T: a request of ours that was not answered goes out again after T, T·2, T·2·3
 TIMES: Final = 3
 MAX_REQUESTS: Final = 64  # of one connection that wait for an answer
 MAX_ASKED: Final = 1000
@@ -219,7 +220,7 @@ class Jt808(Wired):
             header = jt808.reply_header(jt808.header_fields(jt808.Packet(lacking.header, b"")), 0x8003, self._next())
             frames.append(jt808.ask_again(header, lacking.first_serial, lacking.missing))
         for serial, request in list(self._requests.items()):
-            if now_ms - request.sent_ms < AGAIN_MS:
+            if now_ms - request.sent_ms < AGAIN_MS * math.factorial(request.times):
                 continue
             if request.times > TIMES:
                 del self._requests[serial]

@@ -6,6 +6,8 @@ from hypothesis import strategies as st
 
 from zhenan.telemetry.codecs import commands, gb26875, gb26875_commands, hj212, hj212_commands, jt808, jt808_commands
 from zhenan.telemetry.codecs.base import CodecError, local_from_ms
+from zhenan.telemetry.gateway.counters import Counters
+from zhenan.telemetry.gateway.downlink import Downlink, Order
 from zhenan.telemetry.gateway.registry import Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212
 from zhenan.telemetry.gateway.sessions_jt808 import Jt808
@@ -234,6 +236,60 @@ def test_the_data_area_is_taken_as_far_as_it_goes(area, values, problem):
 
 def test_a_split_flag_without_numbers_is_a_single_frame():
     assert [r.value for r in Hj212(REGISTRY).take(upload("7"), NOW).readings] == [1.0]
+
+
+def logger(own=None, city=""):
+    return Hj212(Registry([point("hj212", MN, 3, "a.Rtd", 3, password=own)]), password=city)
+
+
+@pytest.mark.parametrize(
+    ("own", "city", "came", "taken"),
+    [
+        ("654321", "", "654321", True),
+        ("654321", "", "123456", False),
+        ("654321", "123456", "123456", False),  # its own goes before the city's
+        (None, "123456", "123456", True),
+        (None, "123456", "65432", False),
+        (None, "123456", "", False),
+        (None, "", "whatever", True),  # nothing is set: a city whose devices have none
+        ("", "123456", "whatever", True),  # this one is not checked
+        ("口令", "", "口令", True),
+    ],
+)
+def test_an_upload_is_taken_and_answered_only_under_the_right_password(own, city, came, taken):
+    found = logger(own, city).take(upload(PW=came), NOW)
+    wanted = ([1.0], "9014", None) if taken else ([], None, ("identity", "wrong password (PW)"))
+    assert ([r.value for r in found.readings], answered(found), found.problem) == wanted
+
+
+def test_a_notice_under_a_wrong_password_is_not_answered_and_whoever_sent_it_is_told_nothing():
+    session = logger("654321")
+    session.downlink = Downlink(None, Counters())
+    assert session.take(upload(CN="1013", area="", PW="1"), NOW).reply is None
+    assert session.link is None  # no order goes to a connection that does not know the password
+    session.take(upload(PW="654321"), NOW)
+    assert session.link is not None
+    assert session.link.key == MN
+
+
+def test_what_was_refused_is_new_once_the_register_is_put_right():
+    wrong, right = logger("654321").take(upload(), NOW), logger("123456").take(upload(), NOW)
+    assert None not in (wrong.key, right.key)
+    assert wrong.key != right.key
+
+
+def test_requests_go_out_under_the_devices_password_or_the_citys_or_the_usual_one():
+    def under(own, city, options):
+        session = logger(own, city)
+        session.take(upload(PW=own or city), NOW)
+        command = commands.find("hj212", "get_time")
+        _, raw = session.ask(command, Order(1, "hj212", MN, "get_time", {}, options), NOW)
+        return hj212.parse(raw)["fields"]["PW"]
+
+    assert [under("654321", "111111", {}), under(None, "111111", {}), under(None, "", {})] == [
+        "654321", "111111", "123456",
+    ]  # fmt: skip
+    assert under("654321", "", {"password": "222222"}) == "222222"
 
 
 # commands: what is written is read back
