@@ -14,10 +14,12 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import Count
 from django.test import Client
 from django.urls import reverse
+from shapely import contains_xy, union_all
 from shapely.geometry import Point as Place
 from shapely.geometry import shape
 
@@ -30,6 +32,8 @@ from zhenan.domains.indicators import queries as figures
 from zhenan.domains.monitoring import services as monitoring
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport import queries as transport
+from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion, LastPosition
 from zhenan.kernel.events.models import Event
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.people.models import Organisation, User
@@ -40,6 +44,7 @@ from zhenan.packkit.simulate import DeviceSpec, Town
 from zhenan.server import embedded
 from zhenan.server.demo import accounts, build, charts, command, photos, reset, subjects
 from zhenan.server.demo.plan import Demo
+from zhenan.telemetry.tracks.trips import track_of
 
 SHARED = Path(os.environ.get("ZHENAN_SHARED") or Path(__file__).resolve().parents[2] / "shared")
 NOW = datetime(2026, 6, 10, 15, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
@@ -61,6 +66,10 @@ ROWS = {
     Hazard: ("subject__key", "title", "found_at", "state", "severity", "due_at", "closed_at", "repeat"),
     Deadline: ("kind", "owner__username", "started_at", "due_at", "next_step", "met"),
     Event: ("kind", "at", "actor__username"),
+    Fence: ("name", "division__code", "made_at"),
+    FenceVersion: ("fence__name", "version", "shape", "points", "valid_from", "valid_to"),
+    FenceRecord: ("device__key", "version__fence__name", "version__version", "kind", "at", "value"),
+    LastPosition: ("device__key", "at", "lat", "lon", "speed_kmh"),
 }
 
 
@@ -205,6 +214,32 @@ def test_every_subject_lies_in_the_county_to_which_its_town_belongs(city):
         town = subject.division.parent
         county = town.legal_parent_code or town.parent.code
         assert outlines[county].contains(Place(subject.lon, subject.lat)), subject
+
+
+def test_vehicles_drive_within_the_city_and_their_day_has_trips_and_stops(city):
+    devices = Device.objects.filter(protocol="jt808").order_by("key")
+    assert devices.count() == Subject.objects.filter(type="hazmat_transport.vehicle").count() == 25  # 5,000 x 0.005
+    land = union_all([shape(d.boundary) for d in Division.objects.filter(level="county") if d.boundary]).buffer(0.001)
+    table = transport.tracks(settings.HISTORY_URL)
+    t0, t1 = transport.day_span((city.now - timedelta(days=1)).date())
+    day = table.read([d.pk for d in devices], t0, t1)
+    assert len(day) > 25 * 86_400 / 300 * 0.9  # a report every five minutes at least, but for those that were off
+    assert contains_xy(land, day.lon / 1e7, day.lat / 1e7).all()
+    found = [track_of(day.take(day.vehicle == device.pk)) for device in devices]
+    assert sum(bool(track.trips) for track in found) > 15
+    assert max(trip.metres for track in found for trip in track.trips) > 5_000
+    assert sum(track.jumps + track.unfit for track in found) == 0
+    owner = Subject.objects.filter(type="hazmat_transport.vehicle").select_related("owner").first()
+    assert (owner.organisation_id, owner.owner.type) == (owner.owner.organisation_id, "hazmat_transport.carrier")
+
+
+def test_the_demo_has_fences_of_every_shape_one_of_them_changed_and_events_that_are_over(city):
+    assert set(FenceVersion.objects.values_list("shape", flat=True)) == {"circle", "polygon", "corridor"}
+    assert FenceVersion.objects.filter(version=2).count() == 1
+    kinds = set(FenceRecord.objects.values_list("kind", flat=True))
+    assert {"enter", "leave"} <= kinds
+    assert not FenceRecord.objects.filter(at__gt=city.now).exists()
+    assert LastPosition.objects.count() >= 20
 
 
 def test_an_alarm_is_followed_from_the_device_to_closure_by_the_named_accounts(undone):

@@ -13,8 +13,9 @@ from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.register.models import Subject
 from zhenan.packkit.registry import registry
 from zhenan.packkit.sync import sync_packs
-from zhenan.server.processes.fleet import Fleet, Readings, steps_of, values_of
-from zhenan.telemetry.codecs import gb26875, mqtt_json
+from zhenan.server.processes.fleet import Fleet, Incident, Readings, steps_of, values_of
+from zhenan.telemetry.codecs import gb26875, jt808, mqtt_json
+from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway.registry import Registry, map_readings
 from zhenan.telemetry.judge.engine import Judge
@@ -23,11 +24,13 @@ from zhenan.telemetry.judge.rulefile import rules_from
 NOW = datetime(2026, 3, 2, 4, 0, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
 HOUR_MS = 3_600_000
+VEHICLE = "19900000001"
+WAY = [[119.40, 32.20], [119.60, 32.20], [119.60, 32.35]]
 
 
 @pytest.fixture
 def fleet(personas: Any) -> Fleet:
-    """A detector over MQTT, and a smoke detector and leakage meter behind a transmission device."""
+    """A detector over MQTT, a smoke detector and leakage meter behind a transmission device, and a tanker."""
     sync_packs()
 
     def site(kind: str, key: str) -> Subject:
@@ -44,6 +47,8 @@ def fleet(personas: Any) -> Fleet:
     device("smart_fire.smoke_detector", "3211000003e9-1", place, parent=panel, channels=["sys1.40.17.status"])
     channels = ["sys1.17.5.a9", "sys1.18.5.a3"]
     device("smart_fire.smart_electricity", "3211000003e9-2", place, parent=panel, channels=channels)
+    tanker = site("hazmat_transport.vehicle", "V1")
+    device("hazmat_transport.terminal", VEHICLE, tanker, attributes={"ways": [WAY], "plate": "苏LI0001"})
     return Fleet.load(7)
 
 
@@ -59,11 +64,14 @@ def through_the_gateway(fleet: Fleet, found: Readings) -> dict[tuple[int, int], 
         for one in objects:
             frame = gb26875.send(key, "000000000001", 1, kind, [one], NOW_MS)
             messages.append(("gb26875", key, gb26875.readings(gb26875.parse(frame), NOW_MS + HOUR_MS)))
+    for _about, key, place in fleet.jt808(found):
+        frame = jt808.location(jt808.Header(msg_id=0x0200, phone=key.zfill(12), serial=1), **place)
+        messages.append(("jt808", key, jt808.readings(jt808.parse(frame), NOW_MS + HOUR_MS)))
     for protocol, key, readings in messages:
         device = known.find(protocol, key)
         assert device is not None
         mapped = map_readings(device, readings, NOW_MS + HOUR_MS)
-        assert not mapped.unmapped
+        assert protocol == "jt808" or not mapped.unmapped  # of a location, latitude and such are no points
         assert not mapped.future
         seen |= dict(zip(zip(mapped.rows.point, mapped.rows.ts, strict=True), mapped.rows.value, strict=True))
     return seen
@@ -71,7 +79,7 @@ def through_the_gateway(fleet: Fleet, found: Readings) -> dict[tuple[int, int], 
 
 def test_values_survive_the_wire(fleet: Fleet) -> None:
     found = fleet.window(NOW_MS, NOW_MS + HOUR_MS)
-    assert {fleet.wires[i].protocol for i in set(found.index.tolist())} == {"mqtt_json", "gb26875"}
+    assert {fleet.wires[i].protocol for i in set(found.index.tolist())} == {"mqtt_json", "gb26875", "jt808"}
     seen = through_the_gateway(fleet, found)
     rows = list(queries.Point.objects.order_by("device_id", "id").values_list("id", "measure"))
     for index, ts, value in zip(found.index.tolist(), found.ts.tolist(), found.value.tolist(), strict=True):
@@ -114,3 +122,26 @@ def test_an_incident_takes_the_place_of_the_points_own_readings(fleet: Fleet) ->
     mine = found.index == incident.index
     assert list(zip(found.ts[mine].tolist(), found.value[mine].tolist(), strict=True)) == incident.steps
     assert not fleet.incidents
+
+
+def test_a_speeding_vehicle_says_so_in_every_report_until_it_slows_down(fleet: Fleet) -> None:
+    index = next(p.index for p in fleet.points if (p.device_key, p.measure) == (VEHICLE, "speed"))
+    steps = [(NOW_MS + n * 10_000, kmh) for n, kmh in enumerate([60.0, 92.0, 92.0, 92.0, 50.0])]
+    fleet.incidents[index] = Incident(index, steps)
+    told: dict[str, float] = {}
+    for n in range(60):  # a second a window, as the simulator does it
+        found = fleet.window(NOW_MS + n * 1000, NOW_MS + (n + 1) * 1000)
+        told |= {place["time"].isoformat(): place["speed_kmh"] for _, _, place in fleet.jt808(found)}
+    assert [told[local_from_ms(ts).isoformat()] for ts, _ in steps] == [60.0, 92.0, 92.0, 92.0, 50.0]
+    between = [kmh for at, kmh in told.items() if "12:00:10" <= at[11:] < "12:00:40"]
+    assert set(between) == {92.0}
+
+
+def test_a_vehicle_reports_where_it_is_on_its_way(fleet: Fleet) -> None:
+    found = fleet.window(NOW_MS, NOW_MS + HOUR_MS)
+    places = [place for _, key, place in fleet.jt808(found) if key == VEHICLE]
+    assert len(places) >= 12  # one every five minutes in the yard, more on the way
+    for place in places:
+        on_first, on_second = abs(place["lat"] - 32.20) < 1e-4, abs(place["lon"] - 119.60) < 1e-4
+        assert on_first or on_second
+        assert bool(place["status"] & 1) == (place["speed_kmh"] > 0)

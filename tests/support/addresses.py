@@ -76,6 +76,8 @@ MEANING: list[tuple[str, str, str | Words]] = [
     # Operations of the API, by their path
     ("/api/subjects/*", "pk", "subject"),
     ("/api/hazards/*", "pk", "hazard"),
+    ("/api/transport/*", "vehicle_id", "vehicle"),
+    ("/api/transport/*", "fence_id", "fence"),
     ("/api/monitoring/*", "alarm_id", "alarm"),
     ("/api/monitoring/*", "key_id", "key"),
     ("/api/monitoring/*", "point_id", "point"),

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
@@ -96,6 +97,7 @@ def faults_of_simulation(pack: LoadedPack, others: Mapping[str, LoadedPack] | No
             faults.append(f"{place}: population: two runs with one seed differ")
         if not faults:
             faults += [f"{place}: readings: {text}" for text in _readings(pack, others, specs, module.readings)]
+            faults += [f"{place}: places: {text}" for text in _places(pack, others, specs, module)]
     except Exception as err:  # a pack is the city's own code: whatever it raises is a fault of the pack, by name
         return [f"{place}: raised {type(err).__name__}: {err}"]
     return faults
@@ -155,8 +157,34 @@ def points_of(pack: LoadedPack, specs: list[Spec], others: Mapping[str, LoadedPa
         if isinstance(spec, DeviceSpec):
             model = registry.device_model(spec.model)
             for binding in bindings(model, source=spec.parent_key or spec.key, channels=spec.channels or None):
-                found.append(SimPoint(len(found), spec.key, spec.subject_key, spec.model, binding.measure, seed=1))
+                found.append(
+                    SimPoint(len(found), spec.key, spec.subject_key, spec.model, binding.measure, 1, spec.attributes)
+                )
     return found
+
+
+def _places(
+    pack: LoadedPack, others: Mapping[str, LoadedPack] | None, specs: list[Spec], module: ModuleType
+) -> Iterator[str]:
+    """Vehicles are somewhere on the earth, and at one moment in one place."""
+    registry = from_packs([*(others or {}).values(), pack])
+    mine = [p for p in points_of(pack, specs, others) if registry.device_model(p.model).protocol == "jt808"]
+    if not mine:
+        return
+    if not callable(getattr(module, "places", None)):
+        yield "there is no such function, and devices that speak jt808 report where they are"
+        return
+    ts = T0_MS + np.arange(len(mine), dtype=np.int64) * 60_000
+    found, again = module.places(mine, ts), module.places(mine, ts)
+    if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(found, again, strict=True)):
+        yield "asked twice, they differ"
+    known = ~np.isnan(found.lat)
+    if not known.any():
+        yield "no vehicle is anywhere"
+    if (np.abs(found.lat[known]) > 90).any() or (np.abs(found.lon[known]) > 180).any():
+        yield "lie outside the earth"
+    if (found.speed_kmh[known] < 0).any() or (found.heading[known] < 0).any() or (found.heading[known] >= 360).any():
+        yield "have a speed below 0, or a heading that is not 0 to 360"
 
 
 def _readings(

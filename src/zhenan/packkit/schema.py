@@ -196,7 +196,8 @@ class Channel(Model):
 
     ``channel``: the decoder's name with ``*`` or ``[0-4]`` for what varies: a JSON key; or for GB/T 26875.3
     ``sys{system}.{component type}.{component address}.a{analogue type}`` or ``….status``, and ``status`` for the
-    transmission device itself. Value of a point: raw x scale + offset, in the measure's unit; a bit gives 0 or 1.
+    transmission device itself; for JT/T 808 the keys of its readings (``speed_kmh``, ``alarm``, ``dsm.t1``). Value of a
+    point: raw x scale + offset, in the measure's unit; a bit gives 0 or 1.
     ``path`` is the channel's place in a JSON payload of the maker's own shape (JSONPath within a sample, see
     PayloadShape). ``states`` turns a JSON text into a state's number. A value outside ``range`` is unfit (quality
     bad), never judged.
@@ -208,7 +209,7 @@ class Channel(Model):
     scale: float = 1.0
     offset: float = 0.0
     range: tuple[float, float] | None = None
-    bits: dict[MeasureCode, Annotated[int, Field(ge=0, le=15)]] = {}
+    bits: dict[MeasureCode, Annotated[int, Field(ge=0, le=31)]] = {}
     states: dict[str, int] = {}
     every_s: float | None = Field(default=None, gt=0)  # how often it normally reports; None: only on change
     path: SinglePath | None = None

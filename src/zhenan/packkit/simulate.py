@@ -6,6 +6,8 @@ A pack's module has two functions::
     def readings(points: Sequence[SimPoint], t0_ms: int, t1_ms: int, rng: np.random.Generator) -> Columns
 
 ``population`` yields an organisation or subject before what refers to it. The same context gives the same population.
+A pack of vehicles has a third one, ``def places(points: Sequence[SimPoint], ts: I64) -> Places`` (see packkit.moving):
+where the vehicle of each point is at each moment, both of shape (n,); NaN where it is not known.
 ``readings`` gives every reading with t0_ms <= ts < t1_ms, sorted by time; what happens (rhythm, incidents) depends on
 the points' seeds and the time alone, so that neighbouring windows fit together; ``rng`` adds the noise.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -23,6 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from zhenan.packkit.roads import Within, everywhere
 
 DAY_MS = 86_400_000
 CHINA_MS = 8 * 3_600_000
@@ -35,13 +39,14 @@ Sampler = Callable[[np.random.Generator], tuple[float, float]]
 
 @dataclass(frozen=True)
 class Town:
-    """A town of the demo city; ``sample(rng)`` gives a point inside it, (lon, lat) in WGS-84."""
+    """A town of the demo city; ``sample(rng)`` gives a place in it, (lon, lat) in WGS-84. ``centre``: its middle."""
 
     code: str
     name: str
     sample: Sampler
     district: str = ""
     weight: float = 1.0  # relative share of people and business
+    centre: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,7 @@ class SimulationContext:
     scale: float
     towns: Sequence[Town]
     as_of: date
+    within: Within = everywhere  # whether places (lon, lat) lie in the city
 
     def rng(self, *words: str) -> np.random.Generator:
         """A generator of its own for each use, so that one part's draws do not shift another's."""
@@ -98,7 +104,10 @@ class SubjectSpec:
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """``key``: what the device calls itself on the wire. ``parent_key``: the device through which it reports."""
+    """``key``: what the device calls itself on the wire. ``parent_key``: the device through which it reports.
+
+    ``name``: how people call it; left out, by its model and the end of its key.
+    """
 
     model: str
     key: str
@@ -108,6 +117,7 @@ class DeviceSpec:
     parent_key: str | None = None
     channels: tuple[str, ...] = ()  # decoder's names; empty: all of the model's
     attributes: dict[str, Any] = field(default_factory=dict)
+    name: str = ""
 
 
 Spec = OrganisationSpec | SubjectSpec | DeviceSpec
@@ -115,7 +125,10 @@ Spec = OrganisationSpec | SubjectSpec | DeviceSpec
 
 @dataclass(frozen=True)
 class SimPoint:
-    """A point to simulate. ``index`` is returned in the columns; keys and ``seed`` decide what happens to it."""
+    """A point to simulate. ``index`` is returned in the columns; keys and ``seed`` decide what happens to it.
+
+    ``attributes``: those of its device, as ``population`` gave them.
+    """
 
     index: int
     device_key: str
@@ -123,6 +136,7 @@ class SimPoint:
     model: str
     measure: str
     seed: int = 0  # the demo's seed
+    attributes: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def device_seed(self) -> int:

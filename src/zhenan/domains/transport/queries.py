@@ -78,12 +78,17 @@ def vehicles(user: User) -> QuerySet[Device]:
     return Device.objects.visible_to(user).filter(protocol="jt808")
 
 
+def last_seen_in(rows: QuerySet[Device], box: tuple[float, float, float, float]) -> QuerySet[Device]:
+    """Of the vehicles those whose last position lies in `box`: west, south, east, north."""
+    west, south, east, north = box
+    return rows.filter(last_position__lat__range=(south, north), last_position__lon__range=(west, east))
+
+
 def live(user: User, box: tuple[float, float, float, float] | None) -> dict[str, Any]:
     """Where the user's vehicles are, as GeoJSON; `box`: west, south, east, north."""
     rows = vehicles(user).filter(active=True).exclude(last_position=None).select_related("last_position", "subject")
     if box is not None:
-        west, south, east, north = box
-        rows = rows.filter(last_position__lat__range=(south, north), last_position__lon__range=(west, east))
+        rows = last_seen_in(rows, box)
     features = []
     for device in rows.order_by("pk")[:MOST_IN_AREA]:
         last = device.last_position

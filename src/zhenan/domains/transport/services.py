@@ -124,19 +124,10 @@ def shape_of(version: FenceVersion, classes: dict[str, int], goods: dict[str, in
 def record_fence_events(events: Sequence[Found], *, at: datetime) -> int:
     """Write events, and those that alarm into the monitoring console; returns how many are new. May be called twice."""
     with transaction.atomic():
-        versions = {
-            (str(v.fence_id), v.version): v
-            for v in FenceVersion.objects.filter(fence_id__in={int(e.fence) for e in events}).select_related("fence")
-        }
+        versions = _versions_of(events)
         devices = set(Device.objects.filter(pk__in={e.vehicle for e in events}).values_list("pk", flat=True))
         known = [e for e in events if (e.fence, e.version) in versions and e.vehicle in devices]
-        rows = [
-            FenceRecord(
-                id=e.id, device_id=e.vehicle, version=versions[e.fence, e.version], kind=e.kind, at=_moment(e.ts),
-                onset=_moment(e.onset), value=None if e.value != e.value else e.value,
-            )
-            for e in known
-        ]  # fmt: skip
+        rows = [_record(e, versions[e.fence, e.version]) for e in known]
         there = set(FenceRecord.objects.filter(pk__in=[row.pk for row in rows]).values_list("pk", flat=True))
         fresh = [row for row in {row.pk: row for row in rows}.values() if row.pk not in there]
         FenceRecord.objects.bulk_create(fresh, ignore_conflicts=True, batch_size=2000)
@@ -144,6 +135,25 @@ def record_fence_events(events: Sequence[Found], *, at: datetime) -> int:
         if transitions:
             record_transitions(transitions, at=at)
     return len(fresh)
+
+
+def record_past_events(events: Sequence[Found]) -> int:
+    """Write events of the past into the record alone: nobody is alarmed about what was over before it was known."""
+    versions = _versions_of(events)
+    rows = {e.id: _record(e, versions[e.fence, e.version]) for e in events if (e.fence, e.version) in versions}
+    return len(FenceRecord.objects.bulk_create(rows.values(), ignore_conflicts=True, batch_size=2000))
+
+
+def _versions_of(events: Sequence[Found]) -> dict[tuple[str, int], FenceVersion]:
+    rows = FenceVersion.objects.filter(fence_id__in={int(e.fence) for e in events}).select_related("fence")
+    return {(str(v.fence_id), v.version): v for v in rows}
+
+
+def _record(e: Found, version: FenceVersion) -> FenceRecord:
+    return FenceRecord(
+        id=e.id, device_id=e.vehicle, version=version, kind=e.kind, at=_moment(e.ts), onset=_moment(e.onset),
+        value=None if e.value != e.value else e.value,
+    )  # fmt: skip
 
 
 def _transitions(events: Sequence[Found], versions: dict[tuple[str, int], FenceVersion]) -> list[Transition]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -38,6 +38,12 @@ NOTES = {
     Cause.TEST: ("维保单位测试，已提前告知", "联动测试，一切正常"),
     Cause.DRILL: ("单位组织演练", "社区消防演练"),
     Cause.FAULT: ("探测器故障，已报修", "供电或网络中断，已恢复", "传感器老化，列入更换计划"),
+}
+DRIVERS = {Cause.REAL: 0.66, Cause.FALSE: 0.26, Cause.FAULT: 0.08}
+DRIVER_NOTES = {
+    Cause.REAL: ("已电话提醒驾驶员，就近停车休息", "已语音提醒减速，列入当月约谈", "监控回放属实，按制度处理驾驶员"),
+    Cause.FALSE: ("回放视频，未见违规", "逆光误识别", "定位漂移，实际未超速"),
+    Cause.FAULT: ("终端接触不良，已返厂检修", "摄像头偏移，已校准"),
 }
 
 
@@ -143,8 +149,9 @@ def _handle(demo: Demo, people: Posted, alarm: Alarm, rule: AlarmRule, rng: np.r
     seconds = rule.respond_s * (1.05 + float(rng.random()) if late else min(0.95, float(rng.lognormal(-1.2, 0.6))))
     at = alarm.raised_at + timedelta(seconds=min(seconds, 43_200))
     alarm.acknowledged_at, alarm.acknowledged_by = at, operator
-    alarm.cause = _cause(rule, rng)
-    worker = next(iter(people.holders(subject, "grid_worker")), None)
+    driving = alarm.device.protocol == "jt808"
+    alarm.cause = _drawn_from(DRIVERS, rng) if driving else _cause(rule, rng)
+    worker = None if driving else next(iter(people.holders(subject, "grid_worker")), None)
     if worker and (rule.level <= 2 or alarm.cause == Cause.REAL) and alarm.cause not in (Cause.TEST, Cause.DRILL):
         alarm.assigned_to, alarm.assigned_at = worker, at + _minutes(rng, 0.5, 4)
         alarm.arrived_by, alarm.arrived_at = worker, alarm.assigned_at + _minutes(rng, 5, 26)
@@ -153,7 +160,9 @@ def _handle(demo: Demo, people: Posted, alarm: Alarm, rule: AlarmRule, rng: np.r
     end = max(alarm.judged_at, alarm.cleared_at or at) + _minutes(rng, 2, 90)
     alarm.closed_at = end
     alarm.closed_by, alarm.state = operator, State.CLOSED
-    alarm.note = demo.one_of(NOTES[Cause(alarm.cause)], "note", alarm.device.key, alarm.onset)
+    alarm.note = demo.one_of(
+        (DRIVER_NOTES if driving else NOTES)[Cause(alarm.cause)], "note", alarm.device.key, alarm.onset
+    )
     _squeeze(alarm, min(1.0, (demo.now - _minutes(rng, 5, 90) - alarm.raised_at) / (end - alarm.raised_at)))
 
 
@@ -182,6 +191,10 @@ def _cause(rule: AlarmRule, rng: np.random.Generator) -> str:
         chances = FIRES
     elif kind in ("silence", "stuck") or rule.measure.endswith("_status") or rule.level == 4:
         chances = FAULTS
+    return _drawn_from(chances, rng)
+
+
+def _drawn_from(chances: Mapping[Cause, float], rng: np.random.Generator) -> str:
     place = int(np.searchsorted(np.cumsum(list(chances.values())), rng.random(), side="right"))
     return str(list(chances)[min(place, len(chances) - 1)])
 

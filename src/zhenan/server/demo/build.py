@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from django.db import connection, transaction
 
-from zhenan.server.demo import accounts, charts, contracts, history, live, people, places, subjects
+from zhenan.server.demo import accounts, charts, contracts, history, live, people, places, subjects, vehicles
 from zhenan.server.demo.plan import Demo
 
 LOCK = 7_031_102  # advisory lock: two builds at once would both find a step missing
@@ -34,6 +34,7 @@ STEPS = (
     Step("values", live.last_values),
     Step("live", live.make),
     Step("charts", charts.make),
+    Step("vehicles", vehicles.make),
 )
 
 

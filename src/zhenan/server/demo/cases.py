@@ -109,9 +109,8 @@ def _from_alarm(alarm: Alarm) -> Case:
 
 
 def _from_public(demo: Demo) -> Iterator[Case]:
-    subjects = (
-        Subject.objects.filter(source=SOURCE).select_related("division").defer("division__boundary").order_by("pk")
-    )
+    places = Subject.objects.filter(source=SOURCE, owner=None)  # nobody scans the code of a passing vehicle
+    subjects = places.select_related("division").defer("division__boundary").order_by("pk")
     pks = list(subjects.values_list("pk", flat=True))
     rng = demo.rng("public")
     chosen = rng.integers(0, len(pks), max(4, round(PUBLIC * demo.scale)))

@@ -99,7 +99,7 @@ def merged(spans: Sequence[tuple[int, int]]) -> Iterator[tuple[int, int]]:
 
 def _sim_point(demo: Demo, point: Point) -> SimPoint:
     device = point.device
-    return SimPoint(point.pk, device.key, device.subject.key, device.model, point.measure, demo.seed)
+    return SimPoint(point.pk, device.key, device.subject.key, device.model, point.measure, demo.seed, device.attributes)
 
 
 def _sampled(demo: Demo) -> list[Point]:

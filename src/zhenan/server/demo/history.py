@@ -67,5 +67,6 @@ def _found(
     return Case(
         subject=subject, source="inspection", source_key="", severity=item.severity_if_failed,
         found_at=demo.day_time(days_ago, "here", subject.key, fate), by=by, fate=fate,
-        description="日常巡查发现", location="一层北侧", **hazard_words.of_failed_item(checklist.code, item.code),
+        description="日常巡查发现", location="" if subject.owner_id else "一层北侧",
+        **hazard_words.of_failed_item(checklist.code, item.code),
     )  # fmt: skip

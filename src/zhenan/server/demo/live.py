@@ -92,7 +92,8 @@ def _ms(at: datetime) -> int:
 
 def _go_on(demo: Demo, people: Posted, point: Point, rule: AlarmRule, number: int) -> None:
     """Raise an alarm and take it as many steps on as its number says."""
-    steps, subject = number % 5, point.device.subject
+    # nobody from the grid runs after a vehicle: its alarms are handled by telephone
+    steps, subject = number % (2 if point.device.protocol == "jt808" else 5), point.device.subject
     minutes = (2, 12, 25, 40, 70)[steps] + number
     raised = _raise(demo, point, rule, seconds=60 * minutes, cleared_after_s=600)
     alarm = alarms.alarm_id(raised.point, raised.rule, raised.onset)
@@ -135,10 +136,18 @@ def last_values(demo: Demo) -> str:
     """What each point said last, from the packs' own simulations, and which devices are online."""
     told = 0
     rows = Point.objects.filter(device__subject__source=SOURCE, device__active=True).order_by("pk")
-    fields = ("pk", "device__key", "device__subject__key", "device__model", "measure", "device_id")
+    fields = (
+        "pk",
+        "device__key",
+        "device__subject__key",
+        "device__model",
+        "measure",
+        "device_id",
+        "device__attributes",
+    )
     seen: dict[int, int] = {}
     for chunk in chunks(rows.values_list(*fields).iterator(chunk_size=20_000), 20_000):
-        points = [SimPoint(pk, key, site, model, measure, demo.seed) for pk, key, site, model, measure, _ in chunk]
+        points = [SimPoint(*row[:5], demo.seed, row[6]) for row in chunk]
         columns = readings(points, _ms(demo.now) - 1000 * WINDOW_S, _ms(demo.now), demo)
         devices = {row[0]: row[5] for row in chunk}
         told += _keep_last(columns, devices, seen)

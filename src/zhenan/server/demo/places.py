@@ -5,9 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
+import numpy as np
+import shapely
+from shapely.geometry import shape
+
 from zhenan.kernel.territory.models import Division
 from zhenan.kernel.territory.services import load_city, make_grids, read_rows
 from zhenan.packkit import synthetic
+from zhenan.packkit.roads import Within
 from zhenan.packkit.simulate import Town
 from zhenan.server.demo import land
 from zhenan.server.demo.plan import Demo
@@ -28,7 +33,19 @@ def towns_of(demo: Demo) -> list[Town]:
     """The towns with their samplers, in the order of their codes."""
     cells = town_cells(demo)
     rows = Division.objects.filter(level="town", code__in=cells).select_related("parent").order_by("code")
-    return [Town(t.code, t.name, cells[t.code].sample, t.parent.name if t.parent else "") for t in rows]
+    return [
+        Town(t.code, t.name, cells[t.code].sample, t.parent.name if t.parent else "",
+             centre=(cells[t.code].lon, cells[t.code].lat))
+        for t in rows
+    ]  # fmt: skip
+
+
+def within() -> Within:
+    """Whether places lie in one of the city's counties."""
+    outlines = Division.objects.filter(level="county").exclude(boundary=None).values_list("boundary", flat=True)
+    land = shapely.union_all([shapely.make_valid(shape(outline)) for outline in outlines])
+    shapely.prepare(land)
+    return lambda lon, lat: np.asarray(shapely.contains_xy(land, lon, lat))
 
 
 def town_cells(demo: Demo) -> dict[str, land.Cell]:

@@ -15,6 +15,7 @@ from zhenan.kernel.events import kinds
 from zhenan.kernel.events.models import Event, key_of
 from zhenan.kernel.workflow.ladders import LADDERS
 from zhenan.kernel.workflow.models import Deadline, DeadlineStep
+from zhenan.packkit.roads import Within, everywhere
 from zhenan.packkit.simulate import SimulationContext, Town, seed_of
 from zhenan.server.demo.copying import copy_in
 
@@ -51,8 +52,8 @@ class Demo:
     def one_of(self, several: Sequence[T], *words: object) -> T:
         return several[int(self.chance(*words) * len(several))]
 
-    def simulation(self, towns: Sequence[Town]) -> SimulationContext:
-        return SimulationContext(self.seed, self.scale, towns, self.as_of)
+    def simulation(self, towns: Sequence[Town], within: Within = everywhere) -> SimulationContext:
+        return SimulationContext(self.seed, self.scale, towns, self.as_of, within)
 
     def day_time(self, days_ago: int, *words: object, first: float = 8.5, last: float = 17.5) -> datetime:
         """A moment of working hours so many days ago; a day earlier where that is less than an hour before now."""

@@ -16,6 +16,7 @@ from django.apps import apps
 from django.db import connection, models, transaction
 
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport.models import Fence
 from zhenan.kernel.events.models import Event
 from zhenan.kernel.evidence.models import Evidence
 from zhenan.kernel.notices.models import Notice
@@ -93,7 +94,8 @@ def _seed(cursor: Any) -> None:
     grids = Division.objects.filter(level="grid").exclude(pk__in=others.values("division"))
     grids = grids.exclude(pk__in=Subject.objects.exclude(source=SOURCE).values("division"))
     grids = grids.exclude(pk__in=Organisation.objects.exclude(pk__in=organisations.values("pk")).values("division"))
-    for rows in (subjects, organisations, users, grids):
+    fences = Fence.objects.filter(versions__made_by__in=users).distinct()
+    for rows in (subjects, organisations, users, grids, fences):
         sql, params = rows.order_by().values_list("pk").query.sql_with_params()
         cursor.execute(f"INSERT INTO doomed SELECT '{rows.model._meta.label_lower}', s.* FROM ({sql}) s", params)
 

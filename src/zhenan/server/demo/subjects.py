@@ -71,7 +71,7 @@ def make(demo: Demo) -> str:
     """Write every pack's population."""
     where = _where()
     made = Made()
-    for _pack, specs in populations(demo.simulation(places.towns_of(demo))):
+    for _pack, specs in populations(demo.simulation(places.towns_of(demo), places.within())):
         for chunk in _by_subject(specs):
             _write(demo, where, chunk, made)
     announce_change()
@@ -136,11 +136,14 @@ def _write_subjects(demo: Demo, where: Where, specs: list[SubjectSpec], made: Ma
     bodies: list[people.Body] = []
     jobs: list[people.Job] = []
     for spec in specs:
+        if spec.parent_key:
+            continue  # it belongs to the organisation of what it stands under
         code = f"{PREFIX}{spec.key}"
         bodies.append(people.Body(code, "enterprise", spec.name[:200], grids[spec.key], spec.type.partition(".")[0]))
         jobs += _own_people(demo, spec, code, grids[spec.key])
     ids = people.write(demo, bodies, jobs)
-    rows = []
+    rows: list[Subject] = []
+    known = dict(made.subjects)
     for spec in specs:
         viewers = [
             made.organisations[v] for v in spec.attributes.values() if isinstance(v, str) and v in made.organisations
@@ -149,8 +152,11 @@ def _write_subjects(demo: Demo, where: Where, specs: list[SubjectSpec], made: Ma
             viewers.append(shared[f"{PREFIX}insurer"])
         if demo.chance("expert", spec.key) < EXPERT_RATIO:
             viewers.append(shared[f"{PREFIX}experts"])
-        rows.append(_subject(spec, grids[spec.key], ids[f"{PREFIX}{spec.key}"], viewers, made.subjects))
-    copy_in(rows)
+        own = ids.get(f"{PREFIX}{spec.key}")
+        rows.append(_subject(spec, grids[spec.key], own, viewers, known))
+        known[spec.key] = rows[-1]
+    copy_in([row for row in rows if row.owner is None])
+    copy_in([row for row in rows if row.owner is not None])
     tell_all(_created(demo, subject) for subject in rows)
     return {subject.key: subject for subject in rows}
 
@@ -166,8 +172,9 @@ def _own_people(demo: Demo, spec: SubjectSpec, code: str, grid: Division) -> Ite
 
 
 def _subject(
-    spec: SubjectSpec, grid: Division, organisation: int, viewers: list[int], known: dict[str, Subject]
+    spec: SubjectSpec, grid: Division, organisation: int | None, viewers: list[int], known: dict[str, Subject]
 ) -> Subject:
+    owner = known[spec.parent_key] if spec.parent_key else None
     return Subject(
         type=spec.type,
         programme=spec.type.partition(".")[0],
@@ -178,8 +185,8 @@ def _subject(
         address=spec.address,
         lon=spec.lon,
         lat=spec.lat,
-        owner=known.get(spec.parent_key) if spec.parent_key else None,
-        organisation_id=organisation,
+        owner=owner,
+        organisation_id=organisation if owner is None else owner.organisation_id,
         viewers=viewers,
         contact=spec.contact.name if spec.contact else "",
         phone=spec.contact.phone if spec.contact else "",
@@ -217,7 +224,7 @@ def _device(spec: DeviceSpec, model: DeviceModel, made: Made) -> Device:
         programme=spec.model.partition(".")[0],
         subject=made.subjects[spec.subject_key],
         parent=made.senders[spec.parent_key] if spec.parent_key else None,
-        name=f"{model.name.label('zh-hans')} {spec.key.rpartition('-')[2][-4:]}",
+        name=spec.name or f"{model.name.label('zh-hans')} {spec.key.rpartition('-')[2][-4:]}",
         installed_on=spec.installed_on,
         replace_by=end_of_life(model, spec.made_on or spec.installed_on),
         attributes=spec.attributes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, Final
@@ -14,6 +14,7 @@ from zhenan.domains.monitoring.models import Point
 from zhenan.packkit.registry import pack_dirs, registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.packkit.simulate import SimPoint, module_of
+from zhenan.server.processes import vehicles
 from zhenan.telemetry.codecs.base import local_from_ms
 from zhenan.telemetry.codecs.gb26875_units import ANALOGUES
 
@@ -56,7 +57,8 @@ class Readings:
 
 @dataclass
 class Fleet:
-    """All simulated points. `words`: the state words that (device, channel) last reported."""
+    """All simulated points. `words`: the state words that (device, channel) last reported; `held`: values of channels
+    that are told when they change, or that an incident holds."""
 
     points: list[SimPoint]
     wires: list[Wire]
@@ -64,6 +66,7 @@ class Fleet:
     rng: np.random.Generator
     incidents: dict[int, Incident] = field(default_factory=dict)
     words: dict[tuple[str, str], int] = field(default_factory=dict)
+    held: dict[tuple[str, str], float] = field(default_factory=dict)
     share: float = 1.0
     _last: dict[int, float] = field(default_factory=dict)
 
@@ -74,7 +77,7 @@ class Fleet:
         modules: dict[str, tuple[ModuleType, list[SimPoint]]] = {}
         points: list[SimPoint] = []
         wires: list[Wire] = []
-        found = Point.objects.filter(device__active=True, device__protocol__in=("mqtt_json", "gb26875"))
+        found = Point.objects.filter(device__active=True, device__protocol__in=("mqtt_json", "gb26875", "jt808"))
         for row in found.select_related("device__parent", "device__subject").order_by("device_id", "id").iterator():
             device = row.device
             name = device.model.partition(".")[0]
@@ -83,7 +86,8 @@ class Fleet:
                 if module is None:
                     continue
                 modules[name] = (module, [])
-            point = SimPoint(len(points), device.key, device.subject.key, device.model, row.measure, seed)
+            site = device.subject.key
+            point = SimPoint(len(points), device.key, site, device.model, row.measure, seed, device.attributes)
             points.append(point)
             modules[name][1].append(point)
             wire_key = device.parent.key if device.parent else device.key
@@ -157,6 +161,51 @@ class Fleet:
         return None
 
     # on the wire
+
+    def jt808(self, found: Readings) -> Iterator[tuple[Mapping[str, Any], str, dict[str, Any]]]:
+        """(attributes, device, fields of a location) of each report of a vehicle, by time."""
+        reports: dict[tuple[str, int], dict[str, float]] = {}
+        firsts: dict[str, SimPoint] = {}
+        for index, ts, value in zip(found.index.tolist(), found.ts.tolist(), found.value.tolist(), strict=True):
+            wire = self.wires[index]
+            if wire.protocol != "jt808":
+                continue
+            firsts.setdefault(wire.key, self.points[index])
+            said = reports.setdefault((wire.key, ts // 1000 * 1000), {})
+            if wire.bit is None:
+                said[wire.channel] = wire.raw(value)
+            else:
+                place = (wire.key, wire.channel)
+                self.words[place] = self.words.get(place, 0) & ~(1 << wire.bit) | (int(value) & 1) << wire.bit
+                said[wire.channel] = self.words[place]
+        held = {self.wires[n].key for n in self.incidents if self.wires[n].channel == vehicles.SPEED}
+        there = self._places([firsts[key] for key, _ in reports], [ts for _, ts in reports])
+        for (key, ts), said, lat, lon, kmh, heading in zip(reports, reports.values(), *there, strict=True):
+            if not np.isnan(lat):
+                speed = said.get(vehicles.SPEED, self.held.get((key, vehicles.SPEED), kmh) if key in held else kmh)
+                self.held[key, vehicles.SPEED] = speed
+                word = int(said.get(vehicles.ALARM, self.words.get((key, vehicles.ALARM), 0)))
+                fields = vehicles.location(key, ts, (lat, lon, speed, heading), word, self._news(key, said))
+                yield firsts[key].attributes, key, fields
+
+    def _news(self, key: str, said: Mapping[str, float]) -> dict[str, float]:
+        """The active-safety channels that changed since they were last told."""
+        news = {}
+        for channel, value in said.items():
+            if "." in channel and self.held.get((key, channel), 0.0) != value:
+                self.held[key, channel] = news[channel] = value
+        return news
+
+    def _places(self, points: Sequence[SimPoint], ts: Sequence[int]) -> list[NDArray[np.float64]]:
+        """Latitude, longitude, speed and heading of each report; NaN where a vehicle's way is not known."""
+        found = [np.full(len(points), np.nan) for _ in range(4)]
+        for name, (module, _points) in self.modules.items():
+            rows = np.flatnonzero([point.model.startswith(f"{name}.") for point in points])
+            if rows.size and hasattr(module, "places"):
+                there = module.places([points[n] for n in rows.tolist()], np.array(ts, np.int64)[rows])
+                for column, part in zip(found, there, strict=True):
+                    column[rows] = part
+        return found
 
     def mqtt(self, found: Readings) -> Iterator[tuple[str, list[dict[str, Any]]]]:
         """(device, samples) of each MQTT device."""

@@ -18,6 +18,7 @@ from zhenan.domains.monitoring import queries
 from zhenan.server import config
 from zhenan.server.processes import Process, addresses, run
 from zhenan.server.processes.fleet import Fleet
+from zhenan.server.processes.vehicles import Vehicle
 from zhenan.telemetry.codecs import gb26875
 from zhenan.telemetry.codecs.base import CodecError, Frame, local_from_ms
 from zhenan.telemetry.codecs.gb26875 import PATROL
@@ -64,6 +65,7 @@ class Simulator:
         self.counts: Counter[str] = Counter()
         self.mqtt: Mqtt | None = None
         self.terminals: dict[str, Terminal] = {}
+        self.vehicles: dict[str, Vehicle] = {}
         self.fleet: Fleet | None = None
         self._stamp = ""
 
@@ -107,28 +109,33 @@ class Simulator:
         for key, kind, objects in fleet.gb26875(found):
             terminal = self.terminals.get(key)
             if terminal is None:
-                terminal = self.terminals[key] = Terminal(key, self.address, self.counts)
+                terminal = self.terminals[key] = Terminal(key, lambda: self.address("gb26875"), self.counts)
             most = 20 if kind == 2 else 60
             for at in range(0, len(objects), most):
                 terminal.send(kind, objects[at : at + most])
+        for about, key, place in fleet.jt808(found):
+            vehicle = self.vehicles.get(key)
+            if vehicle is None:
+                vehicle = self.vehicles[key] = Vehicle(key, about, lambda: self.address("jt808"), self.counts)
+            vehicle.report(place)
 
-    def address(self) -> tuple[str, int] | None:
-        """Where the gateway listens for GB/T 26875.3; None while it does not run."""
-        if self.asked.gateway:
+    def address(self, protocol: str) -> tuple[str, int] | None:
+        """Where the gateway listens for a protocol; None while it does not run."""
+        if self.asked.gateway and protocol == "gb26875":
             host, _, port = self.asked.gateway.rpartition(":")
             return host, int(port)
         try:
             told = json.loads((config.data_dir() / "run" / "gateway.json").read_text("utf-8"))
-            return "127.0.0.1", int(told["ports"]["gb26875"])
+            return "127.0.0.1", int(told["ports"][protocol])
         except (FileNotFoundError, ValueError, KeyError):
             return None
 
     def stop(self) -> None:
-        for terminal in self.terminals.values():
+        for terminal in (*self.terminals.values(), *self.vehicles.values()):
             terminal.stop()
 
     def figures(self) -> Mapping[str, float]:
-        return {**self.counts, "terminals": len(self.terminals)}
+        return {**self.counts, "terminals": len(self.terminals), "vehicles": len(self.vehicles)}
 
 
 class Mqtt:

@@ -40,6 +40,7 @@ from zhenan.telemetry.codecs.jt808_messages import (
     general_response,
     heartbeat,
     location,
+    location_answer,
     location_body,
     query_parameters,
     register,
@@ -134,8 +135,8 @@ _VALUES: Final = (
 def readings(decoded: Decoded, received_ms: int) -> list[Reading]:
     """Values of each location in a message: `lat`, `lon`, `alt` (m), speed and other items by their keys in `decode`,
     `ad0`, `ad1`, and of active safety `adas.type`, `dsm.type`, `bsd.type`, `….level`, `tyre{n}.pressure_kpa`,
-    `tyre{n}.temp_c`, `tyre{n}.state` (bits). `adas.t{type}`, `dsm.t{type}`, `bsd.t{type}` are an alarm each: 1 from its
-    start, 0 at its end; one that the terminal gives no end (flag 0) is over a second later.
+    `tyre{n}.temp_c`, `tyre{n}.state` (bits). `adas.t{type}`, `dsm.t{type}`, `bsd.t{type}` are an alarm each: its
+    level (1 or 2; 1 where it has none) from its start, 0 at its end; one without end (flag 0) is over a second later.
 
     An unusable position is BAD; its speed and direction come from the same fix and are BAD too.
     """
@@ -177,7 +178,8 @@ def _episode(device: str, name: str, alarm: Decoded, place_ms: int, received_ms:
     channel = f"{name}.t{alarm['type']}"
     if alarm["flag"] == SAFETY_END:
         return [Reading(device, channel, ts_ms, 0.0, quality)]
-    begun = [Reading(device, channel, ts_ms, 1.0, quality)]
+    level = alarm.get("level", 1)
+    begun = [Reading(device, channel, ts_ms, 2.0 if level == 2 else 1.0, quality)]
     return begun if alarm["flag"] == SAFETY_START else [*begun, Reading(device, channel, ts_ms + 1000, 0.0, quality)]
 
 
@@ -218,8 +220,8 @@ __all__ = [
     "FileChunk", "Header",
     "Missing", "Packet", "Reassembler", "Splitter", "ask_again", "ask_files", "auth", "batch", "decode", "decode_body",
     "decode_packet", "device_key", "file_chunk", "file_done", "file_info", "file_list", "files_promised",
-    "general_response", "header_fields", "heartbeat", "location", "location_body", "locations", "message_key",
-    "parse", "phone_keys", "phone_label", "position_is_usable", "query_parameters", "read_location", "read_packet",
-    "readings", "register", "register_response", "reply_header", "result_for", "safety_alarms", "safety_item",
-    "set_parameters", "terminal_response", "write_frame", "write_frames",
+    "general_response", "header_fields", "heartbeat", "location", "location_answer", "location_body", "locations",
+    "message_key", "parse", "phone_keys", "phone_label", "position_is_usable", "query_parameters", "read_location",
+    "read_packet", "readings", "register", "register_response", "reply_header", "result_for", "safety_alarms",
+    "safety_item", "set_parameters", "terminal_response", "write_frame", "write_frames",
 ]  # fmt: skip

@@ -138,6 +138,11 @@ def location(header: Header, **fields: Any) -> bytes:
     return _frame(header, 0x0200, location_body(**fields))
 
 
+def location_answer(header: Header, answered_serial: int, **fields: Any) -> bytes:
+    """0x0201, where the terminal is when it was asked (0x8201); fields as in `location_body`."""
+    return _frame(header, 0x0201, struct.pack(">H", answered_serial) + location_body(**fields))
+
+
 def batch(header: Header, bodies: Sequence[bytes], *, backfill: bool = False) -> bytes:
     """0x0704 of bodies made by `location_body`; must fit one packet."""
     items = b"".join(struct.pack(">H", len(body)) + body for body in bodies)

@@ -96,9 +96,11 @@ def test_a_picture_is_kept_before_the_terminal_may_delete_it(tmp_nats):
     run(story())
 
 
-@pytest.mark.parametrize(("flag", "values"), [(1, [1.0]), (2, [0.0]), (0, [1.0, 0.0])])
-def test_an_active_safety_alarm_has_a_beginning_and_an_end(flag, values):
-    item = jt808.safety_item(0x64, head=(1, 2, 0, 0, 0, 0, 0), alarm_id=1, flag=flag, lat=32.2, lon=119.4,
+@pytest.mark.parametrize(
+    ("flag", "level", "values"), [(1, 1, [1.0]), (1, 2, [2.0]), (1, 0, [1.0]), (2, 2, [0.0]), (0, 2, [2.0, 0.0])]
+)
+def test_an_active_safety_alarm_has_a_beginning_with_its_level_and_an_end(flag, level, values):
+    item = jt808.safety_item(0x64, head=(1, level, 0, 0, 0, 0, 0), alarm_id=1, flag=flag, lat=32.2, lon=119.4,
                              time="2026-03-02T12:00:00", alarm_key=KEY)  # fmt: skip
     decoded = jt808.parse(jt808.location(head(5), lat=32.2, lon=119.4, time="2026-03-02T12:00:09", items=[item]))
     found = [r for r in jt808.readings(decoded, NOW) if r.channel == "adas.t1"]
