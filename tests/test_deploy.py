@@ -14,7 +14,7 @@ import pytest
 import yaml
 from tests.test_docs import settings_read
 
-from zhenan.server import cli, embedded
+from zhenan.server import cli, embedded, services
 from zhenan.server.processes.gateway import PORTS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -61,8 +61,39 @@ def test_every_command_is_one_of_zhenans():
     }
     for unit in (DEPLOY / "systemd").glob("*.service"):
         commands |= set(re.findall(r"zhenan\.server\.cli (\w+)", unit.read_text("utf-8")))
-    assert {"web", "gateway", "judge", "historian", "worker", "prepare"} <= commands
     assert commands <= OURS
+
+
+def test_every_process_that_one_machine_runs_runs_in_every_deployment_too():
+    wanted = {service.arguments[0] for service in services.table(host="", port=0, demo=False)}
+    composed = {s["command"][0] for s in COMPOSE["services"].values() if s["image"] == "zhenan" and s.get("command")}
+    pods_of = {
+        box["args"][0] for _, pod in pods() for box in pod["containers"] if box["image"] == "zhenan" and "args" in box
+    }
+    units = {
+        found for unit in (DEPLOY / "systemd").glob("*.service")
+        for found in re.findall(r"zhenan\.server\.cli (\w+)", unit.read_text("utf-8"))
+    }  # fmt: skip
+    assert wanted == units
+    assert wanted | {"prepare"} == composed == pods_of
+    listed = yaml.safe_load((DEPLOY / "kustomization.yaml").read_text("utf-8"))["resources"]
+    assert {Path(name).name for name in listed} == {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")}
+
+
+def test_the_image_is_copied_from_what_the_build_is_given_and_holds_what_set_up_reads():
+    given = {line[1:] for line in (ROOT / ".dockerignore").read_text("utf-8").splitlines() if line.startswith("!")}
+    copies = re.findall(r"^COPY (?!--from)(.+) \S+$", (DEPLOY / "Dockerfile").read_text("utf-8"), re.MULTILINE)
+    copied = {name for line in copies for name in line.split()}
+    assert copied == given
+    assert {"requirements", "package.json", "package-lock.json", "src", "run"} <= copied  # bootstrap.py reads them
+    assert all((ROOT / name).exists() for name in copied)
+
+
+def test_haproxy_takes_its_configuration():
+    haproxy = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin") or pytest.skip("no haproxy here")
+    done = subprocess.run([haproxy, "-c", "-f", DEPLOY / "haproxy.cfg"], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "WARNING" not in done.stderr
 
 
 def test_the_protocols_ports_are_the_gateways_everywhere():
@@ -114,11 +145,20 @@ def test_each_gateway_has_a_name_of_its_own_in_the_log():
 
 def test_the_cluster_is_as_large_as_it_says():
     of = [service.get("command", [""])[0] for service in COMPOSE["services"].values() if service.get("command")]
-    assert {name: of.count(name) for name in ("gateway", "judge", "historian", "web", "worker")} == {
-        "gateway": 2, "judge": 3, "historian": 2, "web": 2, "worker": 2,
+    assert {name: of.count(name) for name in ("gateway", "judge", "historian", "tracks", "web", "worker")} == {
+        "gateway": 2, "judge": 3, "historian": 2, "tracks": 1, "web": 2, "worker": 2,
     }  # fmt: skip
     counts = {one["metadata"]["name"]: one["spec"]["replicas"] for one in of_kind("StatefulSet", "Deployment")}
-    assert counts == {"nats": 3, "postgres": 2, "gateway": 2, "judge": 3, "historian": 2, "web": 2, "worker": 2}
+    assert counts == {
+        "nats": 3,
+        "postgres": 2,
+        "gateway": 2,
+        "judge": 3,
+        "historian": 2,
+        "tracks": 1,
+        "web": 2,
+        "worker": 2,
+    }
 
 
 @pytest.mark.parametrize(("name", "pod"), [one for one in pods() if one[0] != "prepare"])
@@ -127,7 +167,8 @@ def test_every_pod_is_watched_spread_bounded_and_without_privileges(name, pod):
     if name != "worker":
         assert "livenessProbe" in box
         assert "startupProbe" in box
-    assert "podAntiAffinity" in pod["affinity"]
+    alone = {one["metadata"]["name"] for one in of_kind("StatefulSet", "Deployment") if one["spec"]["replicas"] == 1}
+    assert name in alone or "podAntiAffinity" in pod["affinity"]
     assert pod["securityContext"]["runAsNonRoot"]
     assert not box["securityContext"]["allowPrivilegeEscalation"]
     assert box["resources"]["limits"]["memory"]
@@ -194,7 +235,7 @@ def test_systemd_takes_the_units_and_finds_them_locked_up(tmp_path):
     env = {**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"}
     done = subprocess.run([analyze, "verify", "--man=no", *units], env=env, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    assert len(units) == 7
+    assert len(units) == 8
     for unit in units:
         if unit.suffix == ".service":
             told = subprocess.run([analyze, "security", "--offline=true", "--threshold=20", unit], env=env,

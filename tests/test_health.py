@@ -30,6 +30,15 @@ def test_healthz_is_well_and_tells_how_far_a_reader_is_behind(client, tmp_nats, 
 
 
 @pytest.mark.django_db
+def test_a_probe_that_knows_only_the_address_is_answered_and_pages_are_not(client, tmp_nats, monkeypatch, settings):
+    monkeypatch.setenv("NATS_URL", tmp_nats.url)
+    settings.ALLOWED_HOSTS = ["zhenan.example.gov.cn"]
+    assert client.get("/healthz", HTTP_HOST="10.0.0.3:8000").status_code == 200
+    assert client.get("/metrics", HTTP_HOST="10.0.0.3:8000").status_code == 400
+    assert client.get("/", HTTP_HOST="10.0.0.3:8000").status_code == 400
+
+
+@pytest.mark.django_db
 def test_healthz_fails_when_the_broker_is_gone(client, tmp_nats, monkeypatch):
     monkeypatch.setenv("NATS_URL", tmp_nats.url)
     tmp_nats.kill()

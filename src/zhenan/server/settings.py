@@ -61,6 +61,7 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "zhenan.server.logs.RequestIdMiddleware",
     "zhenan.server.metrics.MetricsMiddleware",
+    "zhenan.server.health.probed_under_any_name",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
