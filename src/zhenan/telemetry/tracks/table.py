@@ -2,7 +2,7 @@
 
 By the hour first: one vehicle's day is a row group of each of 24 hours, and everything in an area at a moment is within
 one hour. Columns: `vehicle`, `ts` (ms UTC), `lat`, `lon` (1e-7 degrees), `cell`, `speed` (0.1 km/h), `heading`,
-`status`, `quality`.
+`status`, `quality`, `late` (came after a newer position of its vehicle: kept, and judged by no fence).
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from zhenan.telemetry.history.delta import DAY_MS, END_MS, DayTable, Layout, Span
@@ -35,6 +36,7 @@ SCHEMA: Final = pa.schema(
         pa.field("heading", pa.int32(), nullable=False),
         pa.field("status", pa.int64(), nullable=False),
         pa.field("quality", pa.int16(), nullable=False),
+        pa.field("late", pa.bool_()),
     ]
 )
 LAYOUT: Final = Layout(
@@ -77,19 +79,21 @@ def cells_of(positions: PositionColumns) -> NDArray[np.int32]:
     return ((positions.lat // CELL + 4_500) * _ROW + positions.lon // CELL + 9_000).astype(np.int32)
 
 
-def by_day(positions: PositionColumns) -> Iterator[tuple[date, list[pa.Table]]]:
-    """Positions in the order of the table, as what `DayTable.write_days` takes."""
+def by_day(positions: PositionColumns, late: NDArray[np.bool_] | None = None) -> Iterator[tuple[date, list[pa.Table]]]:
+    """Positions in the order of the table, as what `DayTable.write_days` takes. `late`: shape (n,); None: none is."""
+    late = np.zeros(len(positions), np.bool_) if late is None else late
     day = (positions.ts // DAY_MS).astype(np.int64)
     order = np.lexsort((positions.ts, positions.vehicle, positions.ts // HOUR_MS))
-    positions, day = positions.take(order), day[order]
+    positions, day, late = positions.take(order), day[order], late[order]
     for number in np.unique(day).tolist():
-        chosen = positions.take(day == number)
-        yield date(1970, 1, 1) + timedelta(days=number), [_rows(chosen)]
+        chosen = day == number
+        yield date(1970, 1, 1) + timedelta(days=number), [_rows(positions.take(chosen), late[chosen])]
 
 
-def _rows(positions: PositionColumns) -> pa.Table:
+def _rows(positions: PositionColumns, late: NDArray[np.bool_]) -> pa.Table:
     names = [name for name in SCHEMA.names if name != "day"]
-    columns = {name: getattr(positions, name, None) for name in names} | {"cell": cells_of(positions)}
+    columns = {name: getattr(positions, name, None) for name in names}
+    columns |= {"cell": cells_of(positions), "late": late}
     schema = pa.schema([SCHEMA.field(name) for name in names])
     return pa.Table.from_arrays([pa.array(columns[n]).cast(SCHEMA.field(n).type) for n in names], schema=schema)
 
@@ -100,9 +104,12 @@ class Tracks(DayTable):
     def __init__(self, url: str) -> None:
         super().__init__(url, LAYOUT)
 
-    def append(self, positions: PositionColumns, epoch: str, seq: int) -> None:
-        """Add positions and the place in the log (made at `epoch`) they reach up to, in one commit."""
-        self.write_days(by_day(positions), marks={f"tracks@{epoch}": seq})
+    def append(self, positions: PositionColumns, epoch: str, seq: int, late: NDArray[np.bool_] | None = None) -> None:
+        """Add positions and the place in the log (made at `epoch`) they reach up to, in one commit.
+
+        `late`: which came after a newer one of their vehicle, shape (n,); None: none.
+        """
+        self.write_days(by_day(positions, late), marks={f"tracks@{epoch}": seq})
 
     def committed(self, epoch: str) -> int:
         """The sequence of the log up to which everything is here; 0 for nothing."""
@@ -111,6 +118,15 @@ class Tracks(DayTable):
     def read(self, vehicles: Sequence[int], t0_ms: int, t1_ms: int) -> PositionColumns:
         """Positions of these vehicles with t0 <= ts < t1, by vehicle, then time."""
         return _positions(self.scan(Span(t0_ms, t1_ms, sorted(set(vehicles))), _NAMES))
+
+    def judged(self, vehicles: Sequence[int], t0_ms: int, t1_ms: int) -> tuple[PositionColumns, int]:
+        """Positions of these vehicles with t0 <= ts < t1 as the judge of fences met them, by vehicle, then time, and
+        how many came late besides."""
+        rows = self.scan(Span(t0_ms, t1_ms, sorted(set(vehicles))), [*_NAMES, "late"])
+        if rows is None or not rows.num_rows:
+            return PositionColumns.empty(), 0
+        late = rows["late"].fill_null(False)
+        return _positions(rows.filter(pc.invert(late))), int(pc.sum(late).as_py() or 0)
 
     def read_area(self, box: Box, t0_ms: int, t1_ms: int) -> PositionColumns:
         """Usable positions of all vehicles in an area, by vehicle, then time. Raises ValueError for too large a one."""

@@ -16,6 +16,7 @@ from typing import Final
 import msgspec
 import numpy as np
 import structlog
+from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.history.dedupe import DUPLICATE, LATE, Dedupe
@@ -54,6 +55,7 @@ class Counts:
 @dataclass
 class _Waiting:
     parts: list[PositionColumns] = field(default_factory=list)
+    late: list[NDArray[np.bool_]] = field(default_factory=list)  # of the parts
     positions: int = 0
     since: float = 0.0
 
@@ -117,6 +119,7 @@ class TrackWriter:
         if len(fresh):
             self._waiting.since = self._waiting.since or time.monotonic()
             self._waiting.parts.append(fresh)
+            self._waiting.late.append(verdict[verdict != DUPLICATE] == LATE)
             self._waiting.positions += len(fresh)
         return events
 
@@ -143,13 +146,14 @@ class TrackWriter:
         if not waiting.positions:
             return
         state = _State(self.epoch, self.taken, self.dedupe.save(), self.last.save(), self.judge.snapshot())
-        await asyncio.to_thread(self._write, PositionColumns.concat(waiting.parts), state)
+        await asyncio.to_thread(self._write, waiting, state)
         self.committed = state.seq
         self.counts.commits += 1
 
-    def _write(self, positions: PositionColumns, state: _State) -> None:
+    def _write(self, waiting: _Waiting, state: _State) -> None:
         self.files.save(msgspec.msgpack.encode(state))  # before the commit: a state without its commit is not used
-        self.table.append(positions, self.epoch, state.seq)
+        positions, late = PositionColumns.concat(waiting.parts), np.concatenate(waiting.late)
+        self.table.append(positions, self.epoch, state.seq, late)
 
 
 def _readings(positions: PositionColumns) -> Columns:
