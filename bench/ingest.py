@@ -153,7 +153,7 @@ class Platform(NamedTuple):
     processes: dict[str, psutil.Process]
 
     def cpu_s(self) -> dict[str, float]:
-        """Processor seconds of each process so far, its threads' and the kernel's on its behalf; this one is the judge."""
+        """Processor seconds of each process so far, the kernel's on its behalf too; this one is the judge."""
         found = {name: sum(process.cpu_times()[:2]) for name, process in self.processes.items()}
         return {**found, "judge": time.process_time()}
 

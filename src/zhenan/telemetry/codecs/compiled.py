@@ -204,8 +204,8 @@ class Points(NamedTuple):
     """What the compiled decoders know of the register. Arrays of one length are of channels, by their number.
 
     `point` is -1 where a channel is not one plain number of one point: then the register itself is to be asked.
-    `after`: which channel was named after which, when it last was: senders repeat their order. It is only a guess that is
-    looked at before a search, so several threads may write to it at once.
+    `after`: which channel was named after which, when it last was: senders repeat their order. It is only a guess that
+    is looked at before a search, so several threads may write to it at once.
     """
 
     devices: Names
@@ -291,10 +291,10 @@ def is_pair(starts, text, n, data, start, end, start2, end2):  # type: ignore[no
         if text[s + i] != data[a + i]:
             return False
     s += first + U(1)
-    for i in range(second):
-        if text[s + i] != data[b + i]:
-            return False
-    return True
+    i = U(0)
+    while i < second and text[s + i] == data[b + i]:
+        i += U(1)
+    return i == second
 
 
 @compiled
