@@ -4,6 +4,7 @@ import asyncio
 import json
 import struct
 import time
+from multiprocessing.context import SpawnContext
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -23,6 +24,31 @@ CONNECTIONS = 8
 IN_FLIGHT = 256
 TOKEN = "zk_bench"
 FIRST_OF_CLOUD = DEVICES * (VALUES + OBJECTS) + 1  # point id
+
+
+class Clock:
+    """When a sender began to send, and the processor time it has spent on it by its end. Shared between processes."""
+
+    def __init__(self, context: SpawnContext) -> None:
+        self._at = context.Array("d", 2, lock=False)
+
+    def begin(self) -> None:
+        """Everything to be said is made; now it is sent."""
+        self._at[0], self._at[1] = time.time(), -time.process_time()
+
+    def end(self) -> None:
+        """All is answered."""
+        self._at[1] += time.process_time()
+
+    @property
+    def began(self) -> float:
+        """Unix time."""
+        return self._at[0]
+
+    @property
+    def cpu_s(self) -> float:
+        """Processor seconds, once it has ended."""
+        return self._at[1]
 
 
 def mqtt_packet(topic: str, payload: bytes, packet_id: int) -> bytes:
@@ -64,7 +90,7 @@ async def _publish(url: str, name: str, packets: list[bytes], begin: asyncio.Eve
     writer.close()
 
 
-def publish(mqtt_url: str, samples: int, messages: int, began_ms: int, started: Any, topic: str = "") -> None:
+def publish(mqtt_url: str, samples: int, messages: int, began_ms: int, started: Clock, topic: str = "") -> None:
     """MQTT devices on a few connections: QoS 1, so many unacknowledged at a time."""
     packets: list[list[bytes]] = [[] for _ in range(CONNECTIONS)]
     for n in range(messages):
@@ -81,14 +107,14 @@ def publish(mqtt_url: str, samples: int, messages: int, began_ms: int, started: 
         begin = asyncio.Event()
         tasks = [asyncio.create_task(_publish(mqtt_url, f"bench{n}", mine, begin)) for n, mine in enumerate(packets)]
         await asyncio.sleep(0.5)
-        started.value = time.time()
+        started.begin()
         begin.set()
         await asyncio.gather(*tasks)
 
-    _run(body_())
+    _run(body_(), started)
 
 
-def send_frames(port: int, frames: int, began_ms: int, started: Any) -> None:
+def send_frames(port: int, frames: int, began_ms: int, started: Clock) -> None:
     """Transmission devices, a connection each, several frames unanswered at a time."""
 
     def made(n: int, count: int) -> list[bytes]:
@@ -116,10 +142,10 @@ def send_frames(port: int, frames: int, began_ms: int, started: Any) -> None:
 
     async def body() -> None:
         everything = [made(n, frames // DEVICES) for n in range(DEVICES)]
-        started.value = time.time()
+        started.begin()
         await asyncio.gather(*(device(mine) for mine in everything))
 
-    _run(body())
+    _run(body(), started)
 
 
 def body_of(kind: str, number: int, began_ms: int) -> bytes:
@@ -144,7 +170,7 @@ def body_of(kind: str, number: int, began_ms: int) -> bytes:
 PATHS = {"http_json": "/ingest/json", "line": "/ingest/line?precision=ms", "columns": "/ingest/columns"}
 
 
-def post(port: int, kind: str, requests: int, began_ms: int, started: Any) -> None:
+def post(port: int, kind: str, requests: int, began_ms: int, started: Clock) -> None:
     """Programs that send bodies of ROWS readings, a few at a time, each over a connection of its own."""
     bodies = [body_of(kind, n, began_ms) for n in range(requests)]
     head = f"POST {PATHS[kind]} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {TOKEN}\r\n"
@@ -162,13 +188,14 @@ def post(port: int, kind: str, requests: int, began_ms: int, started: Any) -> No
         writer.close()
 
     async def body_() -> None:
-        started.value = time.time()
+        started.begin()
         await asyncio.gather(*(program(bodies[n::PROGRAMS]) for n in range(PROGRAMS)))
 
-    _run(body_())
+    _run(body_(), started)
 
 
-def _run(work: Any) -> None:
+def _run(work: Any, started: Clock) -> None:
     import uvloop
 
     uvloop.run(work)
+    started.end()

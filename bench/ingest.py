@@ -4,7 +4,8 @@
 
 Everything is real: a NATS that flushes every acknowledged message to disk, the gateway in a process of its own, devices
 in another that wait for their answers, the judge here, three rules a point. The clock runs from the first message to
-the last reading judged.
+the last reading judged. Beside each rate stands the processor time that each process spent on a reading: what the
+machine limits, however busy it is with other things; the devices' own part would be other machines'.
 The floor writes what the log then holds to a file, as many bytes at a time as a commit had, each flushed to disk.
 
 Cases: `columns`, `http_json`, `line`: bodies of 4,000 readings over HTTP; `gb26875`: frames of 30 values; `mqtt batch`:
@@ -27,11 +28,12 @@ from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote, urlsplit
 
 import numpy as np
 import paho.mqtt.client as paho
+import psutil
 from bench import _senders as senders
 from bench._senders import CLOUD, DEVICES, OBJECTS, ROWS, TOKEN, VALUES
 from nats.js.api import ConsumerConfig
@@ -143,8 +145,21 @@ def flushed(folder: Path, sizes: Sequence[int]) -> float:
     return seconds
 
 
+class Platform(NamedTuple):
+    """What is measured. `processes`: who it runs in, by name."""
+
+    nats: embedded.Nats
+    ports: dict[str, int]
+    processes: dict[str, psutil.Process]
+
+    def cpu_s(self) -> dict[str, float]:
+        """Processor seconds of each process so far, the kernel's on its behalf too; this one is the judge."""
+        found = {name: sum(process.cpu_times()[:2]) for name, process in self.processes.items()}
+        return {**found, "judge": time.process_time()}
+
+
 @contextlib.contextmanager
-def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[tuple[embedded.Nats, dict[str, int]]]:
+def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[Platform]:
     """A NATS and a gateway."""
     nats = embedded.nats_in(folder, port=0, mqtt_port=0, http_port=0, durable=durable)
     engine = embedded.start(nats, log=folder / "nats.log")
@@ -161,7 +176,7 @@ def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[tuple[em
         if not ready.wait(60):
             raise RuntimeError("the gateway did not start within a minute")
         first.disconnect()
-        yield nats, ports
+        yield Platform(nats, ports, {"nats": psutil.Process(engine.pid), "gateway": psutil.Process(gateway.pid)})
     finally:
         stop.set()
         gateway.join(10)
@@ -202,26 +217,24 @@ def measure(seconds: float = 6.0, only: str = "", lanes: int = 1) -> dict[str, A
             continue
         with (
             tempfile.TemporaryDirectory(prefix="zhenan-bench-") as name,
-            running(Path(name), durable=durable, lanes=lanes) as (nats, ports),
+            running(Path(name), durable=durable, lanes=lanes) as platform,
         ):
             began_ms = (int(time.time()) - 30 * 86_400) * 1000
             for case in cases:
-                short = _case(case, nats, ports, Path(name), DEVICES * -(-case.guess // 10 // DEVICES), began_ms)
+                short = _case(case, platform, Path(name), DEVICES * -(-case.guess // 10 // DEVICES), began_ms)
                 began_ms += 100_000_000
                 count = min(case.most, max(case.guess // 4, round(short["messages"] * seconds / short["seconds"])))
-                found.append({"case": case.name, **_case(case, nats, ports, Path(name), count, began_ms)})
+                found.append({"case": case.name, **_case(case, platform, Path(name), count, began_ms)})
                 began_ms += 200_000_000
     return {"devices": DEVICES, "lanes": lanes, "cases": found}
 
 
-def _case(
-    case: Case, nats: embedded.Nats, ports: dict[str, int], folder: Path, messages: int, began_ms: int
-) -> dict[str, Any]:
+def _case(case: Case, platform: Platform, folder: Path, messages: int, began_ms: int) -> dict[str, Any]:
     messages = max(DEVICES, messages - messages % DEVICES)
     readings = messages * case.readings
-    started = SPAWN.Value("d", 0.0)
-    send, given = case.sender(nats, ports)
-    sender = SPAWN.Process(target=send, args=(*given, messages, began_ms, started), daemon=True)
+    nats, clock = platform.nats, senders.Clock(SPAWN)
+    send, given = case.sender(nats, platform.ports)
+    sender = SPAWN.Process(target=send, args=(*given, messages, began_ms, clock), daemon=True)
 
     async def body() -> tuple[float, list[int]]:
         client = await connect(nats.url, "bench")
@@ -229,12 +242,15 @@ def _case(
         await client.close()
         waiting = asyncio.create_task(judged(nats.url, info.state.last_seq, readings))
         await asyncio.sleep(0.2)
+        before.update(platform.cpu_s())
         sender.start()
         return await asyncio.wait_for(waiting, 300)
 
+    before: dict[str, float] = {}
     done, sizes = asyncio.run(body())
     sender.join(30)
-    took = done - started.value
+    cpu_s = {name: seconds - before[name] for name, seconds in platform.cpu_s().items()}
+    took = done - clock.began
     floor = readings / flushed(folder, sizes)
     found = {
         "messages": messages,
@@ -246,6 +262,9 @@ def _case(
         "readings_a_commit": round(readings / max(1, len(sizes))),
         "flush_floor_readings_per_s": round(floor),
         "ratio_to_flush_floor": round(readings / took / floor, 4),
+        "cpu_us_a_reading": {
+            name: round(seconds / readings * 1e6, 4) for name, seconds in {"sender": clock.cpu_s, **cpu_s}.items()
+        },
     }
     if case.name in ("mqtt single", "mqtt interval"):
         alone = asyncio.run(_broker_alone(nats, messages))
@@ -258,16 +277,16 @@ async def _broker_alone(nats: embedded.Nats, messages: int) -> float:
     client = await connect(nats.url, "floor")
     wanted = ConsumerConfig(durable_name="floor", filter_subject="$MQTT.msgs.d.floor.up")  # else it would keep nothing
     await client.jetstream().add_consumer(streams.MQTT, wanted)
-    started = SPAWN.Value("d", 0.0)
+    clock = senders.Clock(SPAWN)
     sender = SPAWN.Process(
-        target=senders.publish, args=(nats.mqtt_url, 1, messages, 0, started, "d/floor/up"), daemon=True
+        target=senders.publish, args=(nats.mqtt_url, 1, messages, 0, clock, "d/floor/up"), daemon=True
     )
     sender.start()
     await asyncio.to_thread(sender.join, 120)
     done = time.time()
     await client.jetstream().delete_consumer(streams.MQTT, "floor")
     await client.close()
-    return messages / (done - started.value)
+    return messages / (done - clock.began)
 
 
 def table(found: dict[str, Any]) -> str:
@@ -281,9 +300,10 @@ def table(found: dict[str, Any]) -> str:
             beside = (
                 f"{case['ratio_to_broker']:.3f} x the broker alone ({case['broker_alone_messages_per_s']:,} messages/s)"
             )
+        spent = "  ".join(f"{name} {us:.3f}" for name, us in case["cpu_us_a_reading"].items())
         lines.append(
             f"{case['case']:<13} {case['readings_per_s']:>9,} readings/s {case['messages_per_s']:>7,} messages/s"
-            f" {case['readings_a_commit']:>6} a commit  {beside}"
+            f" {case['readings_a_commit']:>6} a commit  {beside}\n{'':<13} CPU µs a reading: {spent}"
         )
     return "\n".join(lines)
 

@@ -150,13 +150,15 @@ def measure(rate: float = 1_000_000, seconds: float = 10.0) -> dict[str, Any]:
         postgres = embedded.postgres_in(Path(name), port=0)
         database = embedded.start(postgres, log=Path(name) / "postgres.log")
         try:
-            with running(Path(name), durable=True) as (nats, ports):
+            with running(Path(name), durable=True) as platform:
                 store = Store(postgres.url(), count, began_ms)
                 sent, refused = SPAWN.Array("d", count, lock=False), SPAWN.Value("i", 0)
-                given = (ports["http"], count, rate, began_ms, sent, refused)
+                given = (platform.ports["http"], count, rate, began_ms, sent, refused)
                 sender = SPAWN.Process(target=send, args=given, daemon=True)
                 sender.start()
-                published = asyncio.run(asyncio.wait_for(judging(nats.url, 0, count, began_ms, store), 120 + seconds))
+                published = asyncio.run(
+                    asyncio.wait_for(judging(platform.nats.url, 0, count, began_ms, store), 120 + seconds)
+                )
                 sender.join(30)
                 row_s = store.close()
                 flush_s = flushed(Path(name), [len(body_of(0, 0))] * 100) / 100

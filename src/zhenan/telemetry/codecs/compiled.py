@@ -101,51 +101,50 @@ def _rounded(w, q):  # type: ignore[no-untyped-def]
 def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
     """(position behind the JSON number at `at`, its value), exactly rounded; position -1 when it is to be read slowly.
 
-    `bits`, `floats`: one place of memory, as uint64 and as float64.
+    `data`: what counts ends at `end`, and a zero byte stands there, at which every loop ends. Places are counted
+    unsigned: signed ones might be counted from the end, which costs a look each time. `bits`, `floats`: one place of
+    memory, as uint64 and as float64.
     """
-    i = at
-    negative = i < end and data[i] == 45
+    i = U(at)
+    negative = data[i] == 45
     if negative:
-        i += 1
-    mantissa, digits, power = U(0), 0, 0
-    if i >= end or data[i] < 48 or data[i] > 57:
-        return -1, 0.0
-    if data[i] == 48:
-        i += 1
-        if i < end and 48 <= data[i] <= 57:
+        i += U(1)
+    first, mantissa, power = i, U(0), 0
+    digit = U(data[i]) - U(48)
+    while digit < U(10):
+        mantissa = mantissa * U(10) + digit
+        i += U(1)
+        digit = U(data[i]) - U(48)
+    digits = i - first
+    if data[first] == 48:
+        digits -= U(1)
+        if digits != U(0):
             return -1, 0.0
-    while i < end and 48 <= data[i] <= 57:
-        mantissa = mantissa * U(10) + U(data[i] - 48)
-        digits += 1
-        i += 1
+    elif digits == U(0):
+        return -1, 0.0
     whole = True
-    if i < end and data[i] == 46:
+    if data[i] == 46:
         whole = False
-        first = i = i + 1
-        while i < end and 48 <= data[i] <= 57:
-            mantissa = mantissa * U(10) + U(data[i] - 48)
-            digits += 1 if mantissa != U(0) else 0
-            i += 1
-        power = first - i
+        begin = i = i + U(1)
+        digit = U(data[i]) - U(48)
+        while digit < U(10):
+            mantissa = mantissa * U(10) + digit
+            digits += U(1) if mantissa != U(0) else U(0)
+            i += U(1)
+            digit = U(data[i]) - U(48)
+        power = np.int64(begin) - np.int64(i)
         if power == 0:
             return -1, 0.0
-    if digits > _MOST_DIGITS:
+    if digits > U(_MOST_DIGITS) or i > U(end):
         return -1, 0.0
-    if i < end and (data[i] == 101 or data[i] == 69):
+    if data[i] == 101 or data[i] == 69:
         whole = False
-        i += 1
-        down = i < end and data[i] == 45
-        if i < end and (data[i] == 45 or data[i] == 43):
-            i += 1
-        first, said = i, 0
-        while i < end and 48 <= data[i] <= 57 and i - first < 5:
-            said = said * 10 + int(data[i]) - 48
-            i += 1
-        if i == first or i - first > 4:
+        i, more = _power(data, i + U(1))
+        if i == U(0):
             return -1, 0.0
-        power += -said if down else said
+        power += more
     if mantissa == U(0):
-        return i, -0.0 if negative and not whole else 0.0
+        return np.int64(i), -0.0 if negative and not whole else 0.0
     if mantissa <= U(1) << U(53) and -22 <= power <= 22:
         value = np.float64(mantissa)
         value = value * _EXACT[power] if power >= 0 else value / _EXACT[-power]
@@ -154,23 +153,42 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
         if bits[0] == U(0):
             return -1, 0.0
         value = floats[0]
-    return i, -value if negative else value
+    return np.int64(i), -value if negative else value
+
+
+@compiled
+def _power(data, i):  # type: ignore[no-untyped-def]
+    """(position behind the power of ten at i, the power); position 0 when it has no digit or more than four."""
+    down = data[i] == 45
+    if down or data[i] == 43:
+        i += U(1)
+    first, said = i, 0
+    while data[i] >= 48 and data[i] <= 57 and i - first < U(5):
+        said = said * 10 + np.int64(data[i]) - 48
+        i += U(1)
+    if i == first or i - first > U(4):
+        return U(0), 0
+    return i, -said if down else said
 
 
 @compiled
 def whole_number(data, at, end):  # type: ignore[no-untyped-def]
-    """(position behind the integer at `at`, its value); position -1 when it is something else, or beyond 62 bits."""
-    i = at
-    negative = i < end and data[i] == 45
+    """(position behind the integer at `at`, its value); position -1 when it is something else, or beyond 62 bits.
+    `data`: as for `number`."""
+    i = U(at)
+    negative = data[i] == 45
     if negative:
-        i += 1
+        i += U(1)
     first, value = i, U(0)
-    while i < end and 48 <= data[i] <= 57:
-        value = value * U(10) + U(data[i] - 48)
-        i += 1
-    if i == first or i - first > 19 or value >= U(1 << 62) or (data[first] == 48 and i - first > 1):
+    digit = U(data[i]) - U(48)
+    while digit < U(10):
+        value = value * U(10) + digit
+        i += U(1)
+        digit = U(data[i]) - U(48)
+    digits = i - first
+    if digits == U(0) or digits > U(19) or i > U(end) or value >= U(1 << 62) or (data[first] == 48 and digits > U(1)):
         return -1, np.int64(0)
-    return i, -np.int64(value) if negative else np.int64(value)
+    return np.int64(i), -np.int64(value) if negative else np.int64(value)
 
 
 class Names(NamedTuple):
@@ -186,6 +204,8 @@ class Points(NamedTuple):
     """What the compiled decoders know of the register. Arrays of one length are of channels, by their number.
 
     `point` is -1 where a channel is not one plain number of one point: then the register itself is to be asked.
+    `after`: which channel was named after which, when it last was: senders repeat their order. It is only a guess that
+    is looked at before a search, so several threads may write to it at once.
     """
 
     devices: Names
@@ -196,6 +216,7 @@ class Points(NamedTuple):
     offset: NDArray[np.float64]
     low: NDArray[np.float64]
     high: NDArray[np.float64]
+    after: NDArray[np.int32]
 
 
 def channel_name(device: str, channel: str) -> bytes:
@@ -259,26 +280,33 @@ def find(slots, hashes, starts, text, data, start, end):  # type: ignore[no-unty
 
 
 @compiled
+def is_pair(starts, text, n, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
+    """Whether name n is data[start:end], a zero byte, data[start2:end2]."""
+    s = U(starts[n])
+    first, second = U(end - start), U(end2 - start2)
+    if U(starts[n + 1]) - s != first + U(1) + second or text[s + first] != 0:
+        return False
+    a, b = U(start), U(start2)
+    for i in range(first):
+        if text[s + i] != data[a + i]:
+            return False
+    s += first + U(1)
+    i = U(0)
+    while i < second and text[s + i] == data[b + i]:
+        i += U(1)
+    return i == second
+
+
+@compiled
 def find_pair(slots, hashes, starts, text, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
     """The number of the name data[start:end], a zero byte, data[start2:end2], or -1."""
     state = _hash_on(U(0xCBF29CE484222325), data, start, end) * U(0x100000001B3)
     found = _spread(_hash_on(state, data, start2, end2))
     mask = U(slots.size - 1)
     at = found & mask
-    first, second = end - start, end2 - start2
     while slots[at] >= 0:
         n = slots[at]
-        s = starts[n]
-        if hashes[n] == found and starts[n + 1] - s == first + 1 + second and text[s + first] == 0:
-            i = 0
-            while i < first and text[s + i] == data[start + i]:
-                i += 1
-            if i == first:
-                s += first + 1
-                i = 0
-                while i < second and text[s + i] == data[start2 + i]:
-                    i += 1
-                if i == second:
-                    return n
+        if hashes[n] == found and is_pair(starts, text, n, data, start, end, start2, end2):
+            return n
         at = at + U(1) & mask
     return -1

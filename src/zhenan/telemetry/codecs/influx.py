@@ -116,43 +116,54 @@ def _head(data, i):  # type: ignore[no-untyped-def]
 
 @compiled
 def _field(data, i, end, bits, floats):  # type: ignore[no-untyped-def]
-    """(position behind the field at i, or -1; its name; its value)"""
+    """(position behind the field at i, or -1; where its name ends; its value)"""
     first = i
     while data[i] > 32 and data[i] < 127 and data[i] != 44 and data[i] != 92 and data[i] != 34 and data[i] != 61:
         i += 1
-    name = (first, i)
     if data[i] != 61 or i == first:
-        return -1, name, 0.0
-    whole, _ = whole_number(data, i + 1, end)
-    i, value = number(data, i + 1, end, bits, floats)
-    if i > 0 and whole == i and (data[i] == 105 or data[i] == 117):
-        i += 1
-    return i, name, value
+        return -1, i, 0.0
+    after, value = number(data, i + 1, end, bits, floats)
+    if after > 0 and (data[after] == 105 or data[after] == 117) and whole_number(data, i + 1, end)[0] == after:
+        after += 1
+    return after, i, value
 
 
 @compiled
-def _line(data, i, end, per_ms, bits, floats):  # type: ignore[no-untyped-def]
-    """(position behind the line's last field, or -1; the device; where the fields begin; the time in ms)"""
-    i, device = _head(data, i)
-    if i < 0:
-        return -1, device, 0, NO_TIME
-    fields = i = i + 1
-    while True:
-        i, _, _ = _field(data, i, end, bits, floats)
-        if i < 0:
-            return -1, device, 0, NO_TIME
-        if data[i] != 44:
-            break
-        i += 1
-    last, ts = i, NO_TIME
+def _time(data, i, end, per_ms):  # type: ignore[no-untyped-def]
+    """(whether the line whose last field ends at i is whole; its time in ms)"""
+    ts = NO_TIME
     if data[i] == 32:
         i, said = whole_number(data, i + 1, end)
         if i < 0:
-            return -1, device, 0, NO_TIME
+            return False, ts
         ts = _to_ms(said, per_ms)
     if data[i] == 13:
         i += 1
-    return (last if data[i] == 10 or i == end else -1), device, fields, ts
+    return data[i] == 10 or i == end, ts
+
+
+@compiled
+def _line(data, i, end, per_ms, bits, floats, at, said, times, values):  # type: ignore[no-untyped-def]
+    """Fields of the line at i, written from place `at` on, more than there are places only counted; -1: to be read
+    slowly."""
+    i, device = _head(data, i)
+    if i < 0:
+        return -1
+    n = at
+    while True:
+        first = i + 1
+        i, last, value = _field(data, first, end, bits, floats)
+        if i < 0:
+            return -1
+        if n < values.size:
+            said[n, 0], said[n, 1], said[n, 2], said[n, 3], values[n] = device[0], device[1], first, last, value
+        n += 1
+        if data[i] != 44:
+            break
+    good, ts = _time(data, i, end, per_ms)
+    for k in range(at, min(n, times.size)):
+        times[k] = ts
+    return n - at if good else -1
 
 
 @compiled
@@ -161,28 +172,21 @@ def _scan(data, per_ms, bits, floats, said, status, rows, starts, ends, times, v
     i = n = line = 0
     while i < end:
         start = i
+        made = 0
+        if data[i] != 10 and data[i] != 35 and not (data[i] == 13 and (data[i + 1] == 10 or i + 1 == end)):
+            made = _line(data, i, end, per_ms, bits, floats, n, said, times, values)
+            if made > status.size - n or (made < 0 and n == status.size):
+                return -1
+        if made > 0:
+            i = said[n + made - 1, 3]
         while i < end and data[i] != 10:
             i += 1
-        stop = i
+        fared = TAKEN if made >= 0 else SLOW
+        for _ in range(abs(made)):  # a line to be read slowly is one row
+            status[n], rows[n], starts[n], ends[n] = fared, line, start, i
+            n += 1
         i += 1
         line += 1
-        if stop == start or data[start] == 35 or (stop == start + 1 and data[start] == 13):
-            continue
-        last, device, at, ts = _line(data, start, end, per_ms, bits, floats)
-        while True:
-            if n == status.size:
-                return -1
-            rows[n], starts[n], ends[n], status[n] = line - 1, start, stop, TAKEN
-            if last < 0:
-                status[n] = SLOW
-                n += 1
-                break
-            at, name, values[n] = _field(data, at, end, bits, floats)
-            said[n, 0], said[n, 1], said[n, 2], said[n, 3], times[n] = device[0], device[1], name[0], name[1], ts
-            n += 1
-            if at == last:
-                break
-            at += 1
     return n
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import CodecError
-from zhenan.telemetry.codecs.compiled import Points, compiled, number, whole_number
+from zhenan.telemetry.codecs.compiled import Points, U, compiled, number, whole_number
 from zhenan.telemetry.codecs.rows import NO_TIME, PAD, SHAPE, TAKEN, TIME, VALUE, Fault, Item, Scan, padded, settle
 
 _SMALLEST: Final = 16  # bytes of a row with empty names, beyond what the compiled scan takes
@@ -115,6 +115,38 @@ def _row(data, i, bits, floats):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def _usual(data, i, n, bits, floats, said, times, values):  # type: ignore[no-untyped-def]
+    """Position behind the object at i, which is written to the places at n; 0 when it is not of the usual form, its
+    keys in the order d, m, t, v without blanks: then `_row` is to be asked, which would say the same of one that is."""
+    i, end = U(i), data.size - PAD
+    for letter in (U(100), U(109)):
+        if data[i + U(1)] != 34 or data[i + U(2)] != letter or data[i + U(3)] != 34 or data[i + U(4)] != 58:
+            return 0
+        if data[i + U(5)] != 34:
+            return 0
+        i += U(6)
+        k = 0 if letter == U(100) else 2
+        said[n, k] = i
+        while data[i] != 34:
+            if data[i] < 32 or data[i] > 126 or data[i] == 92:
+                return 0
+            i += U(1)
+        said[n, k + 1] = i
+        i += U(1)
+        if data[i] != 44:
+            return 0
+    if data[i + U(1)] != 34 or data[i + U(2)] != 116 or data[i + U(3)] != 34 or data[i + U(4)] != 58:
+        return 0
+    at, times[n] = whole_number(data, i + U(5), end)
+    if at < 0 or data[at] != 44 or data[at + 1] != 34 or data[at + 2] != 118 or data[at + 3] != 34:
+        return 0
+    if data[at + 4] != 58:
+        return 0
+    at, values[n] = number(data, at + 5, end, bits, floats)
+    return at + 1 if at > 0 and data[at] == 125 else 0
+
+
+@compiled
 def _scan(data, bits, floats, said, status, starts, ends, times, values):  # type: ignore[no-untyped-def]
     i = _blank(data, 0)
     if data[i] != 91:
@@ -126,11 +158,13 @@ def _scan(data, bits, floats, said, status, starts, ends, times, values):  # typ
     while data[i] == 123:
         if n == status.size:
             return -2
-        after, device, measure, times[n], values[n] = _row(data, i, bits, floats)
-        if after < 0:
-            return -1
+        after = _usual(data, i, n, bits, floats, said, times, values)
+        if after == 0:
+            after, device, measure, times[n], values[n] = _row(data, i, bits, floats)
+            if after < 0:
+                return -1
+            said[n, 0], said[n, 1], said[n, 2], said[n, 3] = device[0], device[1], measure[0], measure[1]
         starts[n], ends[n], status[n] = i, after, TAKEN
-        said[n, 0], said[n, 1], said[n, 2], said[n, 3] = device[0], device[1], measure[0], measure[1]
         n += 1
         i = _blank(data, after)
         if data[i] == 93:

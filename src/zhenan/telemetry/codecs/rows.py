@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import BAD, GOOD, NO_DEVICE_TIME
-from zhenan.telemetry.codecs.compiled import compiled, find, find_pair
+from zhenan.telemetry.codecs.compiled import compiled, find, find_pair, is_pair
 
 # How a row fared. SLOW: to be read one by one.
 TAKEN, SLOW, UNKNOWN, FORBIDDEN, UNMAPPED, VALUE, TIME, FUTURE, SHAPE = range(9)
@@ -86,11 +86,18 @@ def settle(points, allowed, received, latest, data, said, out):  # type: ignore[
     ids, device, scale, offset, low, high = (
         points.point, points.device, points.scale, points.offset, points.low, points.high
     )  # fmt: skip
+    after, before = points.after, 0
     for n in range(said.shape[0]):
         if status[n] == SLOW:
             continue
-        first, end, ts = said[n, 0], said[n, 1], times[n]
-        entry = find_pair(slots, hashes, starts, text, data, first, end, said[n, 2], said[n, 3])
+        first, end, first2, end2, ts = said[n, 0], said[n, 1], said[n, 2], said[n, 3], times[n]
+        entry = after[before] if after.size else ids.size
+        if entry >= ids.size or not is_pair(starts, text, entry, data, first, end, first2, end2):
+            entry = find_pair(slots, hashes, starts, text, data, first, end, first2, end2)
+            if entry >= 0:
+                after[before] = entry
+        if entry >= 0:
+            before = entry
         if entry < 0:
             known = find(slots2, hashes2, starts2, text2, data, first, end)
             if known < 0:

@@ -275,6 +275,7 @@ def points_of(devices: Sequence[Device]) -> Points:
         table[:, 0].astype(np.int32),
         table[:, 1].astype(np.int32),
         *(np.ascontiguousarray(table[:, n]) for n in range(2, 6)),
+        np.arange(1, len(names) + 1, dtype=np.int32),
     )
 
 
