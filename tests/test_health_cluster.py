@@ -6,7 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from zhenan.server import health_cluster
+from zhenan.server import doctor, health_cluster
+from zhenan.server.processes import judge
+from zhenan.telemetry.judge.results import Counters
 from zhenan.telemetry.lease import Book
 
 BOOK = Book(
@@ -71,3 +73,27 @@ def test_too_far_behind_is_not_well(monkeypatch):
 )
 def test_copies_and_leaders_are_told(cluster, ok, words):
     assert health_cluster.copies(SimpleNamespace(cluster=cluster))[:2] == (ok, words)
+
+
+def test_a_reader_that_the_log_did_not_reach_back_for_is_not_well(tmp_path, monkeypatch):
+    monkeypatch.setenv("ZHENAN_DATA", str(tmp_path))
+    assert doctor.gaps().ok is None
+    (tmp_path / "run").mkdir()
+    for name, text in (("judge", '{"gaps": 0}'), ("historian", '{"gaps": 0}'), ("gateway", "{}"), ("tracks", "{")):
+        (tmp_path / "run" / f"{name}.health.json").write_text(text)
+    assert (doctor.gaps().ok, doctor.gaps().detail) == (True, "by historian, judge")
+    (tmp_path / "run" / "judge.health.json").write_text('{"gaps": 3}')
+    found = doctor.gaps()
+    assert (found.ok, found.data) == (False, {"judge": 3, "historian": 0})
+    assert found.detail.startswith("judge missed 3 messages or more: they were older than the log reaches back")
+
+
+def test_what_a_lane_missed_is_told_after_the_lane_was_given_back():
+    live = SimpleNamespace(counters=Counters(), engine=SimpleNamespace(rules=(), keys=[]), place=SimpleNamespace(seq=4))
+    follower = SimpleNamespace(waiting=0, gaps=2)
+    judging = SimpleNamespace(live=live, follower=follower, unrecorded=0, behind_ms=0)
+    lanes = judge.Lanes(SimpleNamespace(), SimpleNamespace(jetstream=lambda **_: None), SimpleNamespace(), None)
+    lanes.judging[3] = judging
+    assert lanes.figures()["gaps"] == 2
+    lanes.let_go(3, judging)
+    assert lanes.figures()["gaps"] == 2

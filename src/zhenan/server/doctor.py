@@ -34,7 +34,7 @@ STATUS_FRESH_S = 30
 def findings() -> list[Finding]:
     """Everything looked at, in reading order."""
     base = health.database()
-    found = [versions(), *processes(), pages(), base]
+    found = [versions(), *processes(), gaps(), pages(), base]
     if base.ok:
         found += [migrations(), packs(), clock()]
     found += asyncio.run(health.broker(config.engines().nats_url))
@@ -76,6 +76,23 @@ def _process(name: str, known: dict[str, Any]) -> Finding:
         else f"{known['state']}, last exit status {known['last_exit']}{again}"
     )
     return Finding(f"process {name}", ok, words, known)
+
+
+def gaps() -> Finding:
+    """Whether the log reached back far enough for each reader of this data folder, from what it says of itself."""
+    told: dict[str, int] = {}
+    for path in sorted((config.data_dir() / "run").glob("*.health.json")):
+        try:
+            known = json.loads(path.read_text("utf-8"))
+        except (FileNotFoundError, ValueError):
+            continue
+        if "gaps" in known:
+            told[path.name.removesuffix(".health.json")] = int(known["gaps"])
+    if not told:
+        return Finding("log read whole", None, "no reader of the log has run on this data folder")
+    missed = [f"{name} missed {count} messages or more" for name, count in told.items() if count]
+    words = "; ".join(missed) + ": they were older than the log reaches back (ZHENAN_LOG_MB, ZHENAN_LOG_HOURS)"
+    return Finding("log read whole", not missed, words if missed else f"by {', '.join(told)}", told)
 
 
 def pages() -> Finding:

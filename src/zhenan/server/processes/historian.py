@@ -164,7 +164,7 @@ class HistoryLanes:
         self.js = client.jetstream(timeout=5)
         self.heard = Heard(process)
         self.followers: dict[int, Follower] = {}
-        self.quarantined = 0
+        self.quarantined = self.gaps = 0  # of lanes that are given back
         self._overtaken: set[int] = set()
 
     async def serve(self, lease: Lease) -> None:
@@ -206,6 +206,7 @@ class HistoryLanes:
             self.historian.drop(lane)
             if self.followers.get(lease.lane) is follower:
                 del self.followers[lease.lane]
+            self.gaps += follower.gaps
             await follower.close()
 
     async def _keep(self, lane: Lane, state: State) -> None:
@@ -249,7 +250,7 @@ class HistoryLanes:
         return {
             "committed": min((lane.reached for lane in self.historian.lanes.values()), default=0),
             "waiting": sum(one.waiting for one in followers),
-            "gaps": sum(one.gaps for one in followers),
+            "gaps": self.gaps + sum(one.gaps for one in followers),
             "quarantined": self.quarantined,
         }
 

@@ -127,7 +127,7 @@ async def _together(process: Process, client: Client) -> None:
     sharing = Sharing(leases, lanes.serve)
 
     def told() -> Mapping[str, float]:
-        return {**figures(lanes.judging.values()), "lanes": len(leases.held), "evicted": leases.evicted}
+        return {**lanes.figures(), "lanes": len(leases.held), "evicted": leases.evicted}
 
     await process.until_stopped(
         sharing.run(),
@@ -159,6 +159,7 @@ class Lanes:
         self.js = client.jetstream(timeout=5)
         self.asked = asyncio.Event()
         self.judging: dict[int, Judging] = {}
+        self.gaps = 0  # of lanes that are given back
 
     async def serve(self, lease: Lease) -> None:
         """Judge one lane until it is to be given back. Raises Lost, Fenced."""
@@ -180,9 +181,19 @@ class Lanes:
             await beside(judging.run(lease.leaving), *more)
             await judging.save()
         finally:
-            if self.judging.get(lease.lane) is judging:
-                del self.judging[lease.lane]
+            self.let_go(lease.lane, judging)
             await follower.close()
+
+    def let_go(self, lane: int, judging: Judging) -> None:
+        """The lane is another's, or is served anew; what it missed is told further on."""
+        self.gaps += judging.follower.gaps
+        if self.judging.get(lane) is judging:
+            del self.judging[lane]
+
+    def figures(self) -> Mapping[str, float]:
+        """What the judging of the lanes held comes to, and what went missing in any that were held."""
+        found = figures(self.judging.values())
+        return {**found, "gaps": found["gaps"] + self.gaps}
 
     async def _taken_up(self, state: State, kept: bytes | None) -> LiveJudge:
         """The judge of a lane as it was kept; for a lane that is new, its part of the one that was divided."""

@@ -24,6 +24,7 @@ from zhenan.telemetry.log.connect import PASSING, elsewhere, wait_connected
 SOURCE_SEQ: Final = "Zn-Source-Seq"
 KEYS: Final = "Zn-Keys"
 RECEIVED: Final = "Zn-Received"
+TAKEN: Final = "Zn-Taken"  # where a chain goes on that retention took whole: the sequence of its last commit
 MAX_KEYS: Final = 4000  # in one commit: JetStream takes 64 kB of headers
 WRONG_LAST: Final = (10071, 10164)  # what JetStream says to a compare-and-set that came too late
 _ANSWER_S: Final = 5.0
@@ -84,6 +85,7 @@ class Chain:
         self._run = os.urandom(6).hex()
         self._count = 0
         self._unanswered = 0
+        self._taken = 0
 
     async def open(self) -> Head:
         """Take the chain over where it stands."""
@@ -97,11 +99,13 @@ class Chain:
         while True:
             await wait_connected(self.client)
             full = {**headers, Header.MSG_ID: commit_id, Header.EXPECTED_LAST_SUBJECT_SEQUENCE: str(self.head.seq)}
+            if self._taken:
+                full[TAKEN] = str(self._taken)
             seq = await self._attempt(data, full)
             if seq is None:
                 seq = await self._already_there(commit_id)
             if seq is not None:
-                self.head = Head(seq, full, b"")
+                self.head, self._taken = Head(seq, full, b""), 0
                 return seq
 
     async def _attempt(self, data: bytes, headers: dict[str, Any]) -> int | None:
@@ -129,5 +133,26 @@ class Chain:
             return last.seq
         if last.seq not in (self.head.seq, 0):  # 0: the chain was so old that retention took its last commit
             raise Fenced(f"{self.subject}: another writer has written commit {last.seq} after our {self.head.seq}")
+        self._taken = self._taken or (self.head.seq if not last.seq else 0)
         self.head = Head(last.seq, last.headers, b"")
         return None
+
+
+@dataclass(frozen=True)
+class Link:
+    """What a message says of its chain: the commit before it, and which one of its writer's run it is."""
+
+    before: int
+    run: str
+    count: int
+
+    @classmethod
+    def of(cls, headers: Mapping[str, str]) -> Link | None:
+        """None for a message that is no chain's."""
+        before = headers.get(TAKEN) or headers.get(Header.EXPECTED_LAST_SUBJECT_SEQUENCE)
+        run, _, count = headers.get(Header.MSG_ID, "").rpartition(".")
+        return cls(int(before), run, int(count)) if before and before.isdigit() and count.isdigit() else None
+
+    def missing(self, known: Link | None) -> int:
+        """How many commits at least lie between the one known and this, which does not follow it."""
+        return max(1, self.count - known.count - 1) if known is not None and known.run == self.run else 1

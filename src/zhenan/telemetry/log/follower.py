@@ -17,6 +17,7 @@ from nats.aio.client import Client
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
+from zhenan.telemetry.log.chain import Link
 from zhenan.telemetry.log.connect import PASSING, wait_connected
 
 log = structlog.get_logger("zhenan.log")
@@ -47,10 +48,11 @@ class Follower:
     Args:
         name: of the reader. It names the consumer, so that `zhenan doctor` shows its lag, and a second reader of the
             same name takes the first one's place.
-        subject: only messages on it (wildcards allowed); gaps are then not looked for.
+        subject: only messages on it (wildcards allowed). Gaps are then seen by the writers' chains.
         since_s: begin at this moment (Unix time) instead of behind `after`.
         headers_only: leave the data with the broker.
-    `gaps` counts messages that retention had removed before they were read; each gap is logged as an error.
+    `gaps` counts messages that retention had removed before they were read (of a subject: at least so many, and known
+    when its writer's next message is read); each gap is logged as an error.
     """
 
     def __init__(
@@ -67,6 +69,8 @@ class Follower:
         self._asked = 0  # messages asked for and not yet delivered
         self._delivered = 0  # the consumer's own count, to see a lost delivery
         self._heard = 0.0
+        self._after: int | None = None if since_s is not None else after  # by then everything had been read
+        self._links: dict[str, tuple[int, Link]] = {}  # of each writer's last message
 
     @property
     def caught_up(self) -> bool:
@@ -208,10 +212,26 @@ class Follower:
             raise _Lost(f"delivery {consumer_seq} came after {self._delivered}")
         self._delivered, self.waiting = consumer_seq, waiting
         self._asked = max(0, self._asked - 1)
-        if seq != self._expected and not self.subject:
+        if self.subject:
+            self._look_back(raw.subject, seq, raw.headers or {})
+        elif seq != self._expected:
             self._tell_gap(self._expected, seq - 1)
         self._expected = seq + 1
         return Message(seq, raw.subject, raw.data, raw.headers or {}, at_ns // 1_000_000, waiting)
+
+    def _look_back(self, subject: str, seq: int, headers: Mapping[str, str]) -> None:
+        """Whether what this writer wrote before was read; a reader that began at some moment cannot know at first."""
+        link = Link.of(headers)
+        if link is None:
+            return
+        read, known = self._links.get(subject, (self._after, None))
+        self._links[subject] = seq, link
+        if read is not None and read < link.before < seq:
+            self.gaps += (missing := link.missing(known))
+            log.error(
+                "log.gap", stream=self.stream, reader=self.name, subject=subject, first=read + 1, last=link.before,
+                at_least=missing,
+            )  # fmt: skip
 
     def _tell_gap(self, first: int, last: int) -> None:
         self.gaps += last - first + 1

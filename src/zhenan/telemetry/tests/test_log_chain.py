@@ -1,4 +1,5 @@
 import asyncio
+import time
 
 import numpy as np
 import pytest
@@ -133,5 +134,111 @@ def test_a_follower_counts_what_retention_took(tmp_nats):
         assert [m.data for m in await reader.read(wait_s=2)] == [b"3", b"4"]
         assert reader.gaps == 2
         await client.close()
+
+    run(story())
+
+
+class Lanes:
+    """Two writers on lane 0, one on lane 1; what is written by "a0" is the next commit of gateway a on lane 0."""
+
+    def __init__(self, client):
+        self.client, self.js = client, client.jetstream()
+        self.chains = {
+            f"{source}{lane}": Chain(client, streams.READINGS, streams.readings_subject(lane, source))
+            for source, lane in (("a", 0), ("b", 0), ("a", 1))
+        }
+
+    @classmethod
+    async def open(cls, url):
+        lanes = cls(await connect(url, "test"))
+        await streams.ensure(lanes.js)
+        for chain in lanes.chains.values():
+            await chain.open()
+        return lanes
+
+    async def write(self, *names):
+        for name in names:
+            await self.chains[name].commit(name.encode(), {})
+
+    async def retention_takes(self, upto):
+        await self.js.purge_stream(streams.READINGS, seq=upto + 1)
+
+    def reader(self, after):
+        return Follower(self.client, streams.READINGS, f"lane-{after}", after=after, subject="readings.0.*")
+
+
+async def reads(reader, *wanted):
+    """Whether the reader gets exactly these, and for the moment no more."""
+    found = []
+    while len(found) < len(wanted):
+        found += [m.seq for m in await reader.read(most=100, wait_s=10)]
+    return found == list(wanted) and not await reader.read(wait_s=0.05)
+
+
+def test_the_reader_of_a_lane_counts_what_retention_took_from_its_lane_alone(tmp_nats):
+    async def story():
+        lanes = await Lanes.open(tmp_nats.url)
+        await lanes.write("a0", "b0", "a1", "a1", "a1", "a0", "b0", "a0", "b0")  # 1 to 9
+        read_by_2, read_by_6, read_by_8 = (lanes.reader(after) for after in (2, 6, 8))
+        await lanes.retention_takes(7)
+        assert await reads(read_by_2, 8, 9)
+        assert await reads(read_by_6, 8, 9)
+        assert await reads(read_by_8, 9)
+        assert read_by_2.gaps == 2  # 6 of a, 7 of b; those of lane 1 are no matter
+        assert read_by_6.gaps == 1  # 7 of b
+        assert read_by_8.gaps == 0
+        await lanes.client.close()
+
+    run(story())
+
+
+def test_a_reader_that_retention_overtakes_knows_how_many_it_missed(tmp_nats):
+    async def story():
+        lanes = await Lanes.open(tmp_nats.url)
+        await lanes.write("a0", "b0")
+        reader = lanes.reader(0)
+        assert await reads(reader, 1, 2)
+        assert reader.gaps == 0
+        await reader._drop()
+        await lanes.write("a0", "a0", "a0", "b0", "a0", "b0")  # 3 to 8
+        await lanes.retention_takes(6)
+        assert await reads(reader, 7, 8)
+        assert reader.gaps == 4
+        await lanes.write("a0", "b0")
+        assert await reads(reader, 9, 10)
+        assert reader.gaps == 4
+        await lanes.client.close()
+
+    run(story())
+
+
+def test_a_writer_of_whom_retention_took_everything_tells_where_it_was(tmp_nats):
+    async def story():
+        lanes = await Lanes.open(tmp_nats.url)
+        await lanes.write("a0", "a0", "a1")
+        read, behind = lanes.reader(2), lanes.reader(1)
+        await lanes.retention_takes(3)  # lane 0 was quiet for as long as the log is deep
+        await lanes.write("a0", "a0")
+        assert await reads(read, 4, 5)
+        assert await reads(behind, 4, 5)
+        assert (read.gaps, behind.gaps) == (0, 1)
+        await lanes.client.close()
+
+    run(story())
+
+
+def test_a_reader_that_begins_at_a_moment_misses_nothing_from_before_it(tmp_nats):
+    async def story():
+        lanes = await Lanes.open(tmp_nats.url)
+        await lanes.write("a0", "a0")
+        await asyncio.sleep(0.05)
+        reader = Follower(
+            lanes.client, streams.READINGS, "late", subject="readings.0.*", since_s=time.time(), headers_only=True
+        )
+        await asyncio.sleep(0.05)
+        await lanes.write("a0")
+        assert await reads(reader, 3)
+        assert reader.gaps == 0
+        await lanes.client.close()
 
     run(story())
