@@ -4,7 +4,8 @@
 
 The whole of recording: alarm, its history row, event, notices and summaries for the people responsible, deadline, in
 transactions as the judge makes them. The floor copies the same alarm rows (COPY) into a table without indexes, in as
-many transactions. `late`: nobody answers, and the response time of all passes at once. `behind_s`: a city's storm of 83,491 alarms within 60 s: how long after its end the last is recorded.
+many transactions. `late`: nobody answers, and the response time of all passes at once. `behind_s`: a city's storm of
+83,491 alarms within 60 s: how long after its end the last is recorded.
 Works on a PostgreSQL of its own, thrown away at the end.
 """
 
