@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.http import HttpRequest
@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.monitoring import importing, queries, recipients
+from zhenan.domains.monitoring import escalation, importing, queries
 from zhenan.domains.monitoring.command_words import error_word
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.kernel import slots
@@ -20,16 +20,9 @@ from zhenan.kernel.evidence.services import viewers
 from zhenan.kernel.imports import specs as imports
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow import ladders
-from zhenan.kernel.workflow.models import Deadline
 from zhenan.packkit.registry import registry
 
 SECTION = _("Watch")
-# A response time that passed without an answer climbs: no number in law, the city's own (CONFIG).
-RUNGS = (
-    (timedelta(minutes=5), "town_office"),
-    (timedelta(minutes=15), "district_office"),
-    (timedelta(hours=1), "city_office"),
-)
 
 
 def register() -> None:
@@ -66,7 +59,7 @@ def register() -> None:
     imports.register(importing.specs)
     viewers["monitoring.device"] = lambda user, pk: Device.objects.visible_to(user).filter(pk=pk).exists()
     viewers["monitoring.alarm"] = lambda user, pk: Alarm.objects.visible_to(user).filter(pk=pk).exists()
-    ladders.register(ladders.Ladder("alarm.respond", people=_people, text=_text, reminders=(100,), rungs=RUNGS))
+    ladders.register(escalation.LADDER)
 
 
 # Codes in the events' data, read aloud in the reader's language.
@@ -84,6 +77,7 @@ def _kinds() -> None:
         ("alarm.graver", _("Now level {level}: {rule} ({value})"), "arrow-big-up-line"),
         ("alarm.lighter", _("Back to level {level}: {rule} is over"), "arrow-big-down-line"),
         ("alarm.cleared", _("Readings back to normal: {rule}"), "bell-check"),
+        ("alarm.escalated", _("Not answered in time; told: {people}"), "clock-exclamation"),
         ("alarm.acknowledged", _("Alarm acknowledged"), "eye-check"),
         ("alarm.assigned", _("{person} sent to the place"), "user-share"),
         ("alarm.arrived", _("Arrived on the scene; photos: {photos}"), "map-pin-check"),
@@ -179,23 +173,3 @@ def map_layer(user: User, bbox: tuple[float, float, float, float] | None) -> dic
             for alarm in rows[:2000]
         ],
     }
-
-
-def _alarm_of(deadline: Deadline) -> Alarm:
-    return Alarm.objects.select_related("subject__division").get(pk=deadline.target.partition(":")[2])
-
-
-def _people(deadline: Deadline, step: str) -> list[User]:
-    alarm = _alarm_of(deadline)
-    if step.isdigit():
-        return recipients.of_alarm(alarm, queries.rule_of(alarm.rule), deadline.due_at)
-    return recipients.in_role(alarm, step, deadline.due_at)
-
-
-def _text(deadline: Deadline, step: str) -> tuple[Any, Any, str]:
-    alarm = _alarm_of(deadline)
-    return (
-        _("Alarm not answered in time"),
-        f"{registry().label(alarm.rule, 'zh-hans', kind='alarm_rule')} · {alarm.subject.name}",
-        reverse("monitoring:alarm", args=[alarm.pk]),
-    )

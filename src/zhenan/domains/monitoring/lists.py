@@ -11,7 +11,9 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring import services
+from zhenan.domains.monitoring.escalation import told_in
 from zhenan.domains.monitoring.models import Alarm, Device, Maintenance, QuarantinedFrame
+from zhenan.domains.monitoring.storms import LATE
 from zhenan.kernel.lists import (
     BooleanFilter,
     BulkAction,
@@ -64,7 +66,10 @@ class SummaryFilter(TextFilter):
     """The alarms of one summary: what its notice links to."""
 
     def condition(self, raw: dict[str, str], request: HttpRequest) -> Q:
-        return Q(summaries__contains=[raw[self.name]]) & ~Q(summaries=[])  # the second lets the partial index serve
+        key = raw[self.name]
+        if key.startswith(f"{LATE.prefix}:"):
+            return told_in(key)
+        return Q(summaries__contains=[key]) & ~Q(summaries=[])  # the second lets the partial index serve
 
 
 class AlarmList(ListPage):

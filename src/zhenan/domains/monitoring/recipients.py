@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -17,12 +17,14 @@ FALLBACK = ("town_office", "district_office", "city_office")
 
 
 class Recipients:
-    """Whom to tell of each of many alarms: one query for all."""
+    """Whom to tell of each of many alarms: one query for all. `roles`: further ones that will be asked for."""
 
-    def __init__(self, alarms: Sequence[tuple[Alarm, AlarmRule | None]], at: datetime) -> None:
+    def __init__(
+        self, alarms: Sequence[tuple[Alarm, AlarmRule | None]], at: datetime, *, roles: Iterable[str] = ()
+    ) -> None:
         self._roles = {alarm.pk: tuple(rule.tell) if rule else () for alarm, rule in alarms}
         self._holders = Holders(
-            {*FALLBACK, *(role for names in self._roles.values() for role in names)},
+            {*FALLBACK, *roles, *(role for names in self._roles.values() for role in names)},
             places=[(alarm.subject.place["path"], alarm.subject.place["organisations"]) for alarm, _rule in alarms],
             day=timezone.localdate(at),
         )
@@ -37,23 +39,19 @@ class Recipients:
     def _look(self, alarm: Alarm) -> list[User]:
         found: dict[int, User] = {}
         for role in self._roles[alarm.pk]:
-            found |= {user.pk: user for user in self._in_role(alarm, role)}
+            found |= {user.pk: user for user in self.in_role(alarm, role)}
         for role in FALLBACK:
             if found:
                 break
-            found = {user.pk: user for user in self._in_role(alarm, role)}
+            found = {user.pk: user for user in self.in_role(alarm, role)}
         return list(found.values())
 
-    def _in_role(self, alarm: Alarm, role: str) -> list[User]:
+    def in_role(self, alarm: Alarm, role: str) -> list[User]:
+        """Holders of one role: of those that rules name, or of `roles`."""
         place = alarm.subject.place
         return self._holders.of(
             role, path=place["path"], organisations=place["organisations"], programme=alarm.programme
         )
-
-
-def of_alarm(alarm: Alarm, rule: AlarmRule | None, at: datetime) -> list[User]:
-    """People to tell of one alarm."""
-    return Recipients([(alarm, rule)], at).of(alarm)
 
 
 def in_role(alarm: Alarm, role: str, at: datetime) -> list[User]:

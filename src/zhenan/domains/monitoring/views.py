@@ -8,7 +8,6 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import messages
-from django.db.models import Q
 from django.forms import Form
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -21,13 +20,13 @@ from zhenan.domains.monitoring import commands, forms, frames, services
 from zhenan.domains.monitoring import devices as device_services
 from zhenan.domains.monitoring import series as series_of
 from zhenan.domains.monitoring.errors import BadPassword
+from zhenan.domains.monitoring.escalation import told_of
 from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
 from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.kernel.access import AuthedRequest, needs
 from zhenan.kernel.errors import DomainError
-from zhenan.kernel.notices.models import Notice
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
 
@@ -76,9 +75,7 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
         "reading": reading(alarm),
         "able": able,
         "may_acknowledge": alarm.state == Alarm.State.RAISED and request.user.can("alarm.handle"),
-        "told": Notice.objects.filter(Q(target=f"monitoring.alarm:{alarm.pk}") | Q(key__in=alarm.summaries))
-        .select_related("recipient")
-        .order_by("created_at", "pk"),
+        "told": told_of(alarm),
         "stages": [(s, registry().label(s.rule, kind="alarm_rule")) for s in alarm.stages.all()],
         "parts": [registry().label(part["rule"], kind="alarm_rule") for part in alarm.parts],
         "folded": alarm.folded.select_related("device")[:100] if rule is not None and rule.covers else (),

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Self
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -75,10 +76,13 @@ class DeadlineStep(models.Model):
     planned_at = models.DateTimeField()
     reached_at = models.DateTimeField()
     told = ArrayField(models.CharField(max_length=150), default=list)
+    # Keys of the notices by which people were told of it together with many others.
+    summaries = ArrayField(models.CharField(max_length=60), default=list)
 
     class Meta:
         ordering = ["planned_at", "pk"]
         constraints = [models.UniqueConstraint(name="deadline_step_once", fields=["deadline", "step", "planned_at"])]
+        indexes = [GinIndex(name="deadline_step_summaries", fields=["summaries"], condition=~Q(summaries=[]))]
 
     def __str__(self) -> str:
         return f"{self.deadline_id} {self.step}"

@@ -270,7 +270,7 @@ def session_holds(protocol: str, frames: list[bytes], signed_in: bool) -> None:
         return
     reassembler = jt808.Reassembler()
     sessions: dict[str, Callable[[], Any]] = {
-        "gb26875": lambda: Gb26875(REGISTRY), "hj212": lambda: Hj212(REGISTRY),
+        "gb26875": lambda: Gb26875(REGISTRY), "hj212": lambda: Hj212(REGISTRY, password="" if signed_in else "1"),
         "jt808": lambda: Jt808(REGISTRY, b"secret", reassembler, media=lambda media: True),
     }  # fmt: skip
     session = sessions[protocol]()

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from zhenan.domains.monitoring.devices import register_device
+from zhenan.domains.monitoring.models import Device, Point
 from zhenan.domains.register.models import Subject
 from zhenan.packkit.sync import sync_packs
 from zhenan.telemetry.judge.results import Transition
@@ -56,3 +57,27 @@ def transition(detector):
         return Transition(str(point.pk), rule, kind, onset + after_s * 1000, onset, value, level)
 
     return make
+
+
+@pytest.fixture
+def detectors(caterer):
+    """Makes so many detectors at the caterer, or another site, quickly; their gas points."""
+
+    def make(count, site=caterer):
+        first = Device.objects.count()
+        devices = Device.objects.bulk_create(
+            Device(
+                protocol="mqtt_json", key=f"S{first + n}", model="catering_gas.gas_detector", programme="catering_gas",
+                subject=site, name=f"报警器{first + n}",
+            )
+            for n in range(count)
+        )  # fmt: skip
+        return Point.objects.bulk_create(
+            Point(device=device, channel="lel", measure="gas_lel", unit="%LEL") for device in devices
+        )
+
+    return make
+
+
+def raises(points, *, level=2, rule="catering_gas.gas_alarm", onset=ONSET, kind="raise", after_s=0):
+    return [Transition(str(p.pk), rule, kind, onset + after_s * 1000, onset, 22.0, level) for p in points]

@@ -3,45 +3,19 @@
 from datetime import timedelta
 from itertools import product
 
-import pytest
 from django.db import IntegrityError, connection
 from django.test.utils import CaptureQueriesContext
 
 from zhenan.domains.monitoring import recording
 from zhenan.domains.monitoring.limits import TOLD_SINGLY
-from zhenan.domains.monitoring.models import Alarm, Device, Point, StormSummary
+from zhenan.domains.monitoring.models import Alarm, StormSummary
 from zhenan.domains.monitoring.services import record_transitions
-from zhenan.domains.monitoring.tests.conftest import NOON, ONSET
+from zhenan.domains.monitoring.tests.conftest import NOON, ONSET, raises
 from zhenan.kernel.events.models import Event, key_of
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.people.queries import Holders, holders_of
 from zhenan.kernel.people.roles import roles
 from zhenan.kernel.workflow.models import Deadline
-from zhenan.telemetry.judge.results import Transition
-
-
-@pytest.fixture
-def detectors(caterer):
-    """Makes so many detectors at the caterer, quickly; their gas points."""
-
-    def make(count):
-        first = Device.objects.count()
-        devices = Device.objects.bulk_create(
-            Device(
-                protocol="mqtt_json", key=f"S{first + n}", model="catering_gas.gas_detector", programme="catering_gas",
-                subject=caterer, name=f"报警器{first + n}",
-            )
-            for n in range(count)
-        )  # fmt: skip
-        return Point.objects.bulk_create(
-            Point(device=device, channel="lel", measure="gas_lel", unit="%LEL") for device in devices
-        )
-
-    return make
-
-
-def raises(points, *, level=2, rule="catering_gas.gas_alarm", onset=ONSET, kind="raise", after_s=0):
-    return [Transition(str(p.pk), rule, kind, onset + after_s * 1000, onset, 22.0, level) for p in points]
 
 
 def statements_for(transitions):
