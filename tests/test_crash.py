@@ -383,10 +383,17 @@ def alarms_as_undisturbed(running: Running, sent: Sent) -> None:
     def ms(moment: datetime | None) -> int | None:
         return None if moment is None else round(moment.astimezone(UTC).timestamp() * 1000)
 
-    rows = running.rows("SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarm")
+    # The stages of one leak are one alarm: what the judge said is in the stages, and in alarms that have none.
+    stages = "SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarmstage"
+    alone = (
+        "SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarm a"
+        " WHERE NOT EXISTS (SELECT 1 FROM monitoring_alarmstage s WHERE s.alarm_id = a.id)"
+    )
+    rows = running.rows(f"{stages} UNION ALL {alone}")
     found = {str(row[0]): (row[1], row[2], ms(row[3]), ms(row[4]), ms(row[5])) for row in rows}
     wanted = sent.alarms()
     assert len(wanted) > 40  # else the test shows little
     assert found == wanted
     told = running.rows("SELECT targets[1], count(*) FROM events_event WHERE kind = 'alarm.raised' GROUP BY 1")
-    assert sorted(count for _, count in told) == [1] * len(wanted)
+    ((alarms,),) = running.rows("SELECT count(*) FROM monitoring_alarm")
+    assert sorted(count for _, count in told) == [1] * alarms

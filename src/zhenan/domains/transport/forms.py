@@ -6,8 +6,10 @@ import json
 from typing import Any
 
 from django import forms
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from zhenan.domains.transport import queries
 from zhenan.domains.transport.models import FenceVersion
 from zhenan.kernel.access.scope import scope_of
 from zhenan.kernel.people.models import User
@@ -52,6 +54,14 @@ class TermsForm(forms.Form):
         label=_("Valid from"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text=_("Empty: now."),
     )  # fmt: skip
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, attribute in (("vehicle_classes", queries.CLASS), ("goods_classes", queries.GOODS)):
+            known = queries.words_known(attribute)
+            if known:
+                words = gettext("Commas between; none: all. Known: {words}.")
+                self.fields[name].help_text = words.format(words=", ".join(f"{code} ({word})" for code, word in known))
 
     def clean_points(self) -> list[list[float]]:
         try:

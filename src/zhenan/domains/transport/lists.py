@@ -34,11 +34,12 @@ class VehicleList(ListPage):
     title = _("Vehicles")
     lead = _("Terminals that report positions; open one for the replay of its day.")
     capability = "alarm.view"
-    search = ("key", "name", "subject__name")
+    search = ("key", "name", "subject__name", "subject__owner__name")
     columns = (
         Column("name", _("Vehicle"), sort="name", link=True),
         Column("key", _("Terminal"), sort="key", kind="code"),
-        Column("subject.name", _("Belongs to"), sort="subject__name"),
+        Column("owner", _("Belongs to"), value=queries.belongs_to, sort="subject__owner__name"),
+        Column("goods", _("Goods"), value=queries.goods_of, phone=False),
         Column("subject.division.name", _("Division"), phone=False),
         Column("online", _("Online"), kind="bool"),
         Column("last_at", _("Last position"), value=last("at"), sort="last_position__at", kind="datetime"),
@@ -52,7 +53,7 @@ class VehicleList(ListPage):
         DivisionFilter(name="division", label=_("Division"), field="subject__division"),
     )
     default_sort = "name"
-    select_related = ("subject__division", "last_position")
+    select_related = ("subject__division", "subject__owner", "last_position")
     empty_hint = _("No device that speaks JT/T 808 is registered here.")
 
     def get_queryset(self) -> QuerySet[Device]:

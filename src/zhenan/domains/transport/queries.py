@@ -12,12 +12,15 @@ import numpy as np
 from django.conf import settings
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
+from django.utils.translation import get_language
 
 from zhenan.domains.monitoring.models import Device
+from zhenan.domains.register.models import Subject
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.domains.transport.services import shape_of
 from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
+from zhenan.packkit.registry import registry
 from zhenan.telemetry.tracks.columns import DEGREE, PositionColumns
 from zhenan.telemetry.tracks.fences import Fence as Shape
 from zhenan.telemetry.tracks.judge import VehicleKind
@@ -76,6 +79,33 @@ def tracks(url: str) -> Tracks:
 def vehicles(user: User) -> QuerySet[Device]:
     """Vehicles that the user may see: devices that speak JT/T 808."""
     return Device.objects.visible_to(user).filter(protocol="jt808")
+
+
+def belongs_to(device: Device) -> str:
+    """Whose vehicle it is: the owner of the subject that the terminal is on, else that itself."""
+    return (device.subject.owner or device.subject).name
+
+
+def word_of(subject: Subject, field: str) -> str:
+    """What a choice of the subject's type is called; the code itself where its type names none."""
+    code = subject.attributes.get(field)
+    if code is None:
+        return ""
+    known = registry().all_objects.get("subject_type", {}).get(subject.type)
+    declared = known.field(field) if known else None
+    found = next((choice for choice in declared.choices if choice.code == code), None) if declared else None
+    return found.name.label(get_language() or "zh-hans") if found else str(code)
+
+
+def goods_of(device: Device) -> str:
+    return word_of(device.subject, GOODS)
+
+
+def words_known(field: str) -> list[tuple[str, str]]:
+    """(code, name) of every choice that a pack declares for an attribute that fences choose by."""
+    lang = get_language() or "zh-hans"
+    fields = [found for kind in registry().subject_types() if (found := kind.field(field))]
+    return [(choice.code, choice.name.label(lang)) for one in fields for choice in one.choices]
 
 
 def last_seen_in(rows: QuerySet[Device], box: tuple[float, float, float, float]) -> QuerySet[Device]:

@@ -19,7 +19,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST
 
 from zhenan.domains.transport import queries, services
-from zhenan.domains.transport.forms import FenceForm, TermsForm
+from zhenan.domains.transport.forms import DAYS, FenceForm, TermsForm
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.kernel.access import AuthedRequest, needs
 from zhenan.kernel.errors import DomainError
@@ -105,10 +105,13 @@ def _day(raw: str) -> date | None:
 @needs("alarm.view")
 def day(request: AuthedRequest, pk: int) -> HttpResponse:
     """The replay of a vehicle's day."""
-    device = get_object_or_404(queries.vehicles(request.user).select_related("subject__division"), pk=pk)
+    device = get_object_or_404(
+        queries.vehicles(request.user).select_related("subject__division", "subject__owner"), pk=pk
+    )
     chosen = _day(request.GET.get("day", "")) or timezone.localdate()
     data = reverse("transport:day_data", args=[pk]) + f"?day={chosen:%Y-%m-%d}"
-    context = {"device": device, "day": chosen, "config": _config(data=data), "title": device.name}
+    about = " · ".join(filter(None, (queries.belongs_to(device), queries.goods_of(device))))
+    context = {"device": device, "about": about, "day": chosen, "config": _config(data=data), "title": device.name}
     return render(request, "transport/day.html", context)
 
 
@@ -130,11 +133,31 @@ def fence(request: AuthedRequest, pk: int) -> HttpResponse:
     versions = list(found.versions.select_related("made_by").order_by("-version"))
     for version in versions:
         version.fence = found
+        version.conditions = _conditions(version)  # type: ignore[attr-defined]
     events = _events(request, found)
     config = _config(fences=[queries.drawn_fence(v) for v in versions[:1]], fence=True)
     may = request.user.can("rule.edit") and Fence.objects.visible_to(request.user, "rule.edit").filter(pk=pk).exists()
     context = {"fence": found, "versions": versions, "events": events, "config": config, "may_edit": may}
     return render(request, "transport/fence.html", context | {"title": found.name})
+
+
+def _conditions(version: FenceVersion) -> list[str]:
+    """What a version asks for, in words: whom it concerns, when, and what is an alarm."""
+    found = []
+    for field, codes in ((queries.CLASS, version.vehicle_classes), (queries.GOODS, version.goods_classes)):
+        names = dict(queries.words_known(field))
+        if codes:
+            found.append(", ".join(names.get(code, code) for code in codes))
+    for days, start, end in version.windows:
+        named = "" if days == 0b1111111 else " ".join(str(word) for n, word in DAYS if days >> int(n) & 1)
+        found.append(f"{named} {start // 60:02d}:{start % 60:02d}–{end // 60:02d}:{end % 60:02d}".strip())
+    if version.alarm_on_enter:
+        found.append(_("alarm when entered"))
+    if version.speed_kmh:
+        found.append(f"≤ {version.speed_kmh:g} km/h")
+    if version.dwell_s:
+        found.append(_("at most {minutes} minutes").format(minutes=f"{version.dwell_s / 60:g}"))
+    return found
 
 
 def _events(request: AuthedRequest, found: Fence) -> Any:

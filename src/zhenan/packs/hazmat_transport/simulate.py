@@ -258,7 +258,10 @@ def readings(points: Sequence[SimPoint], t0_ms: int, t1_ms: int, rng: np.random.
     there = np.isnan(episode(seeds[row], ts, 90, OFFLINE_PER_DAY, 2_000, 15_000))
     row, ts, speed = row[there], ts[there], place.speed_kmh[there]
     parts = []
+    wanted = {point.measure for point in points}
     for measure, value_of in VALUES.items():
+        if measure not in wanted:
+            continue
         index = np.array([v[measure].index if measure in v else -1 for v in vehicles.values()], np.int32)[row]
         value = value_of(seeds[row], ts, speed)
         kept = (index >= 0) & ~np.isnan(value)

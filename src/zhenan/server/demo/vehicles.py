@@ -21,7 +21,7 @@ from zhenan.server.demo.plan import SOURCE, Demo
 from zhenan.telemetry.tracks.columns import PositionColumns, from_degrees
 from zhenan.telemetry.tracks.judge import FenceEvent, FenceJudge
 
-PAST_DAYS = 3
+PAST_DAYS = 2
 AT_MOST = 300  # vehicles with a past; the others begin with the simulator
 EPOCH = "demo"  # not the log's: the tracks process's own place in the log stays as it is
 DRIVING, STANDING = 0b11, 0b10  # status words: positioned, with ignition or without
@@ -65,11 +65,11 @@ def positions(demo: Demo, points: list[SimPoint], t0_ms: int, t1_ms: int) -> Pos
         if module is None or not ts.size:
             continue
         there = module.places([by_device[pk] for pk in vehicle.tolist()], ts)
-        moving = there.speed_kmh > 0
+        status = np.where(there.speed_kmh > 0, DRIVING, STANDING)
         parts.append(
             PositionColumns.of(
                 vehicle, ts, from_degrees(there.lat), from_degrees(there.lon), np.round(there.speed_kmh * 10),
-                np.round(there.heading) % 360, np.where(moving, DRIVING, STANDING), np.isnan(there.lat),
+                np.round(there.heading) % 360, status, np.isnan(there.lat),
             )
         )  # fmt: skip
     whole = PositionColumns.concat(parts)
@@ -112,12 +112,9 @@ def _wanted(points: list[SimPoint]) -> list[tuple[str, dict[str, Any]]]:
     found: list[tuple[str, dict[str, Any]]] = []
     if core:
         daytime = [[0b1111111, 7 * 60, 19 * 60]]
-        found.append(("主城区危货车辆限行区（演示）", {
-            "shape": "polygon", "points": core, "windows": daytime, "goods_classes": ["1", "2.1", "2.3", "6.1"],
+        found.append(("主城区爆炸品、毒性气体限行区（演示）", {
+            "shape": "polygon", "points": core, "windows": daytime, "goods_classes": ["1", "2.3"],
             "level": 3,
-        }))  # fmt: skip
-        found.append(("主城区危货车辆限速区（演示）", {
-            "shape": "polygon", "points": core, "alarm_on_enter": False, "speed_kmh": 60.0, "level": 4,
         }))  # fmt: skip
     town = Division.objects.filter(level="town", name__endswith="镇").exclude(lon=None).order_by("code").first()
     if town is not None and town.lat is not None and town.lon is not None:

@@ -146,7 +146,7 @@ def test_the_judge_gets_composites_with_their_subjects_and_holidays(detector, mo
     known = registry().alarm_rules()
     monkeypatch.setattr(type(registry()), "alarm_rules", lambda self, pack=None: [*known, fire])
     setup = judge_setup()
-    (one,) = setup.composites
+    (one,) = (composite for composite in setup.composites if composite.id == fire.id)
     assert (one.id, one.rules) == ("catering_gas.leak", ["catering_gas.gas_alarm", "catering_gas.co_alarm"])
     point = detector.points.get(measure="gas_lel")
     assert setup.subjects[str(point.pk)] == str(detector.subject_id)

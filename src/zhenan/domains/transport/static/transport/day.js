@@ -5,7 +5,7 @@ const row = (words, moment, go) => {
   const item = document.createElement("li"), button = document.createElement("button");
   item.className = "list-group-item";
   button.type = "button";
-  button.className = "btn btn-link p-0 text-start";
+  button.className = "btn btn-link p-0 text-start text-wrap";
   button.textContent = words;
   button.addEventListener("click", () => go(moment));
   item.append(button);

@@ -1,9 +1,9 @@
 // A fence on the map; in the editor it is drawn there: a click adds a point, dragging moves one. The text field of the
 // form is what is sent, and may be typed in instead.
-import { config, drawFences, fit, makeMap, maplibregl } from "./base.js";
+import { config, drawFences, fit, makeMap, maplibregl, shapeOf } from "./base.js";
 
 const map = await makeMap();
-const flat = (fences) => fences.flatMap((f) => f.points.map((p) => [p[1], p[0]]));
+const flat = (fences) => fences.flatMap(shapeOf).flatMap((f) => f.geometry.coordinates.flat(f.geometry.type === "Polygon" ? 1 : 0));
 if (config.fences) {
   drawFences(map, config.fences);
   fit(map, flat(config.fences));
@@ -40,5 +40,5 @@ if (config.draw) {
   [shape, size].forEach((one) => one.addEventListener("change", draw));
   read();
   draw();
-  if (points.length) fit(map, points.map((p) => [p[1], p[0]]));
+  if (points.length) fit(map, flat([{ points, shape: shape.value, size_m: +size.value || 0 }]));
 }
