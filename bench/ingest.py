@@ -315,7 +315,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=6.0, help="about how long each case lasts")
     parser.add_argument("--only", default="", choices=[case.name for case in CASES], help="one case")
     parser.add_argument("--lanes", type=int, default=1, help="lanes of the readings log")
+    parser.add_argument(
+        "--peers", action="store_true", help="instead: beside VictoriaMetrics and Zabbix, on one stream"
+    )
+    parser.add_argument("--peer-readings", type=int, default=4_000_000, help="readings of that stream")
     options = parser.parse_args(argv)
+    if options.peers:
+        from bench.peers import ingest as peers
+
+        return peers.main(as_json=options.json, readings=options.peer_readings)
     found = measure(options.seconds, options.only, options.lanes)
     print(json.dumps(found) if options.json else table(found))
     return 0

@@ -203,7 +203,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--rate", type=float, default=1_000_000, help="readings a second")
     parser.add_argument("--seconds", type=float, default=10.0)
+    parser.add_argument(
+        "--peers", action="store_true", help="instead: beside VictoriaMetrics and Zabbix, on one stream"
+    )
+    parser.add_argument("--peer-rate", type=float, default=50_000, help="readings a second of that stream")
     options = parser.parse_args(argv)
+    if options.peers:
+        from bench.peers import latency as peers
+
+        return peers.main(as_json=options.json, rate=options.peer_rate, seconds=options.seconds)
     found = measure(options.rate, options.seconds)
     print(json.dumps(found) if options.json else table(found))
     return 0

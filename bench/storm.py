@@ -15,17 +15,19 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from bench import _screen
 
 STORM, STORM_S = 83_491, 60
 NOON_MS = 1_772_424_000_000
 
 
-def measure(alarms: int, batch: int, folder: Path) -> dict[str, Any]:
-    """All figures of one run."""
+def measure(folder: Path, work: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """The figures of `work`, on a PostgreSQL of its own."""
     from zhenan.server import embedded
 
     postgres = embedded.postgres_in(folder, port=0, durable=True)
@@ -39,12 +41,21 @@ def measure(alarms: int, batch: int, folder: Path) -> dict[str, Any]:
         from django.core.management import call_command
 
         call_command("migrate", verbosity=0)
-        return _measured(alarms, batch)
+        return work()
     finally:
         embedded.stop(engine, postgres.stop_signal)
 
 
-def _measured(alarms: int, batch: int) -> dict[str, Any]:
+def to_the_screen(folder: Path, seconds: float, pages: int) -> dict[str, Any]:
+    """The storm at its pace, with open pages."""
+    from zhenan.kernel.people.models import User
+
+    rate = STORM / STORM_S
+    words = _city(200 + round(rate * seconds))
+    return _screen.measure(words, User.objects.get(username="bench-town"), folder, rate=rate, count=pages)
+
+
+def to_the_database(alarms: int, batch: int) -> dict[str, Any]:
     from zhenan.domains.monitoring.models import Alarm
     from zhenan.domains.monitoring.services import record_transitions
     from zhenan.kernel.notices.models import Notice
@@ -195,10 +206,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--alarms", type=int, default=20_000)
     parser.add_argument("--batch", type=int, default=1_000)
+    parser.add_argument("--screen", action="store_true", help="instead: at the storm's pace, up to open pages")
+    parser.add_argument("--seconds", type=float, default=10.0, help="how long that storm lasts")
+    parser.add_argument("--pages", type=int, default=3, help="pages open on it")
     options = parser.parse_args(argv)
-    with tempfile.TemporaryDirectory(prefix="zhenan-storm-") as folder:
-        found = measure(options.alarms, options.batch, Path(folder))
-    print(json.dumps(found) if options.json else table(found))
+    with tempfile.TemporaryDirectory(prefix="zhenan-storm-") as name:
+        folder = Path(name)
+        if options.screen:
+            found = measure(folder, lambda: to_the_screen(folder, options.seconds, options.pages))
+        else:
+            found = measure(folder, lambda: to_the_database(options.alarms, options.batch))
+    words = _screen.table if options.screen else table
+    print(json.dumps(found) if options.json else words(found))
     return 0
 
 

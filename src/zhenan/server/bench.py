@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
+
+import django
 
 from zhenan.server import config
 from zhenan.server.cli import Refused
 
 FOLDER = config.ROOT / "bench"
+ON_THE_DATABASE = ("pages",)  # of the settings; the others start what they need
 
 
 def names() -> list[str]:
@@ -29,4 +33,7 @@ def main(argv: list[str]) -> int:
     parser.add_argument("rest", nargs=argparse.REMAINDER, help="--json, and what the bench itself takes")
     asked = parser.parse_args(argv)
     sys.path.insert(0, str(config.ROOT))
+    if asked.name in ON_THE_DATABASE:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "zhenan.server.settings")
+        django.setup()
     return int(importlib.import_module(f"bench.{asked.name}").main(asked.rest) or 0)

@@ -45,7 +45,7 @@ COMMANDS = {
     "export": Command("zhenan.kernel.imports.commands:export_main", "export TYPE"),
     "packs": Command("zhenan.packkit.commands:main", "check, list, new, sync programme packs"),
     "indicators": Command("zhenan.domains.indicators.commands:main", "figures: --as-of DATE --division CODE --json"),
-    "bench": Command("zhenan.server.bench:main", "measure, as ratios to a floor of the same run"),
+    "bench": Command("zhenan.server.bench:main", "measure, as ratios to a floor of the same run", django=False),
     "user": Command("zhenan.server.user:main", "make a person who can sign in, or set a new password"),
     "doctor": Command("zhenan.server.doctor:main", "what is running, versions, lag, disk"),
     "compilemessages": Command("zhenan.server.messages:main", "translations, where they changed", django=False),

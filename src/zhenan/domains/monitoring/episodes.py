@@ -51,6 +51,7 @@ class Episodes:
         self.at = at
         self.ids = [alarm_id(t.point, t.rule, t.onset) for t in transitions]
         self.rule_of = cache(rule_of)
+        self._spec_of = cache(lambda code: _spec(self.rule_of(code)))  # one for all alarms of a rule
         self.fresh: list[Alarm] = []
         self.made: dict[UUID, Raise] = {}  # what each fresh alarm began with
         self.graver: list[AlarmStage] = []  # stages that made an alarm graver than it was ever told
@@ -164,7 +165,7 @@ class Episodes:
         """The raise becomes an alarm, or a stage of the one that its family has at the point."""
         family = self.family(made.rule)
         standing = self._open.get((made.point.pk, family)) if family else None
-        alarm = standing or _alarm(made, self.rule_of(made.rule))
+        alarm = standing or _alarm(made, self.rule_of(made.rule), self._spec_of(made.rule))
         if standing is None:
             self.alarms[alarm.pk] = alarm
             self.fresh.append(alarm)
@@ -314,11 +315,11 @@ def respond_by(raised_at: datetime, rule: AlarmRule | None) -> datetime:
     return raised_at + timedelta(seconds=rule.respond_s if rule else RESPOND_S)
 
 
-def _alarm(made: Raise, rule: AlarmRule | None) -> Alarm:
+def _alarm(made: Raise, rule: AlarmRule | None, spec: dict[str, Any]) -> Alarm:
     device = made.point.device
     return Alarm(
         id=made.id, point=made.point, device=device, subject=device.subject, programme=device.programme, rule=made.rule,
-        rule_spec=_spec(rule), measure=made.point.measure, level=made.level, value=made.value, onset=made.onset,
+        rule_spec=spec, measure=made.point.measure, level=made.level, value=made.value, onset=made.onset,
         raised_at=made.raised_at, parts=made.parts,
         respond_by=respond_by(made.raised_at, rule),
     )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 import uuid
@@ -14,7 +15,8 @@ from django.utils import timezone
 from zhenan.kernel.events import kinds
 from zhenan.kernel.events.models import new_id
 from zhenan.kernel.events.services import record
-from zhenan.web.views.stream import MISSED, missed_since
+from zhenan.kernel.events.stream import Message
+from zhenan.web.views.stream import MISSED, _newest, missed_since
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -109,6 +111,15 @@ def test_more_than_the_backlog_means_reload_everything(personas, monkeypatch):
     for _ in range(3):
         happen("test.moved", personas.here)
     assert missed_since(personas["city_officer"], str(uuid.UUID(int=0))) == [MISSED]
+
+
+def test_of_many_messages_that_wait_a_page_hears_the_newest_of_each_topic():
+    waiting = asyncio.Queue()
+    for number in range(1, 100):
+        waiting.put_nowait(Message(str(number), "alarm" if number % 2 else "notice", "k", "", (), "", ()))
+    told = _newest(Message("0", "hazard", "k", "", (), "", ()), waiting)
+    assert [(m.topic, m.id) for m in told] == [("hazard", "0"), ("notice", "98"), ("alarm", "99")]
+    assert waiting.empty()
 
 
 def test_an_open_stream_holds_no_database_connection(site, personas):

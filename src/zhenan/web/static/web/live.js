@@ -3,9 +3,13 @@
 (() => {
   "use strict";
   const url = document.body.dataset.stream;
-  const EVERY_MS = 1500; // an element asks at most this often
+  // An element asks again after LEAST_MS, or later where answers take long: a busy server is asked by everyone less often.
+  const LEAST_MS = 500;
+  const MOST_MS = 5000;
+  const SHARE = 4; // of the time, at most one part in so many is spent waiting for an answer
   const LOST_AFTER_MS = 40000; // the server beats every 15 s
-  const asked = new WeakMap();
+  const byId = new Map();
+  const byElement = new WeakMap();
   let source = null;
   let last = 0;
   let wasLost = false;
@@ -37,15 +41,22 @@
     if (event.target.closest("summary")) touch(event);
   });
 
-  function refresh(element) {
-    const state = asked.get(element) || { at: 0, timer: 0 };
-    asked.set(element, state);
+  // When an element asked last. An answer puts another element with the same id in its place: it waits its turn too.
+  function stateOf(element) {
+    const [states, key] = element.id ? [byId, element.id] : [byElement, element];
+    if (!states.has(key)) states.set(key, { at: 0, took: 0, timer: 0 });
+    return states.get(key);
+  }
+  function refresh(seen) {
+    const state = stateOf(seen);
     if (state.timer) return;
-    const wait = Math.max(0, state.at + EVERY_MS - Date.now());
+    const gap = Math.min(MOST_MS, Math.max(LEAST_MS, SHARE * state.took));
+    const wait = Math.max(0, state.at + gap - Date.now());
     state.timer = window.setTimeout(() => {
       state.timer = 0;
       state.at = Date.now();
-      if (!element.isConnected) return;
+      const element = seen.isConnected ? seen : seen.id && document.getElementById(seen.id);
+      if (!element) return;
       if (busy(element)) {
         offer(element);
       } else {
@@ -53,6 +64,10 @@
       }
     }, wait);
   }
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const state = stateOf(event.detail.elt);
+    if (state.at) state.took = Date.now() - state.at;
+  });
   function spread(topic) {
     document.querySelectorAll("[data-live]").forEach((element) => {
       const topics = element.dataset.live.split(/\s+/);
