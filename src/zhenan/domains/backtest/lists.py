@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.backtest.models import Hit, Trial
 from zhenan.domains.backtest.rules import FAMILY, families
+from zhenan.domains.backtest.words import versions
 from zhenan.kernel.lists import BooleanFilter, ChoiceFilter, Column, DateRangeFilter, DivisionFilter, ListPage
 from zhenan.packkit.registry import registry
 
@@ -141,7 +142,7 @@ class EventList(HitList):
     columns = (
         Column("device.name", _("Vehicle"), sort="device__name", link=True),
         Column("subject.organisation.name", _("Organisation")),
-        Column("version", _("Version"), value=lambda hit: hit.get_version_display()),
+        Column("version", _("Version"), value=lambda hit: versions(hit.trial)[hit.version]),
         Column("get_kind_display", _("Event")),
         Column("onset", _("Since"), kind="datetime", phone=False),
         Column("raised_at", _("At"), sort="raised_at", kind="datetime"),
@@ -152,11 +153,14 @@ class EventList(HitList):
         Column("cause", _("Verified cause"), value=cause),
     )
     filters = (VERSION, ChoiceFilter(name="kind", label=_("Event"), choices=Hit.Kind.choices), *RECORDED)
-    select_related = ("subject__organisation", "device", "recorded")
+    select_related = ("subject__organisation", "device", "recorded", "trial")
 
     @property
     def title(self) -> str:
         return gettext("Events of the back-test of %(rule)s") % {"rule": rule_name(self.trial)}
+
+    def get_queryset(self) -> QuerySet[Any]:
+        return super().get_queryset().defer("trial__summary", "trial__standing", "trial__changed")
 
     def row_url(self, row: Hit) -> str:
         if row.recorded_id:

@@ -34,7 +34,7 @@ from zhenan.telemetry.tracks.table import Tracks
 
 MOST_HITS = 100_000  # of each version are kept as rows; all are counted
 WORTH_PROCESSES = 30_000  # point-days: below it a process takes longer to start than the work
-WORTH_PROCESSES_VEHICLES = 300  # vehicle-days: a vehicle sends more than a point
+WORTH_PROCESSES_VEHICLES = 2_000  # vehicle-days: a vehicle sends more than a point
 TASKS_A_WORKER = 4  # so that progress is seen and a slow share does not hold up all
 TITLE = _("Back-test done: {rule}")
 log = structlog.get_logger("zhenan.backtest")

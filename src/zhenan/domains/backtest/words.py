@@ -93,7 +93,7 @@ def _term(name: str, value: Any) -> Any:
         return ", ".join(value) or ALL
     if name == "alarm_on_enter":
         return gettext("yes") if value else gettext("no")
-    return value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def window(days: int, start: int, end: int) -> str:

@@ -9,17 +9,19 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from zhenan.telemetry.backtest.compare import first_at_least
 from zhenan.telemetry.backtest.found import DWELL, ENTER, NOTED, OPEN, SPEED, Found
 from zhenan.telemetry.backtest.plan import LEAD_MS, BadPlan, Outcome, check_span, cut, days_of
 from zhenan.telemetry.history.delta import DAY_MS
 from zhenan.telemetry.tracks.columns import DEGREE, PositionColumns
 from zhenan.telemetry.tracks.fences import Fence
-from zhenan.telemetry.tracks.judge import MOST_KMH, FenceEvent, FenceJudge, VehicleKind
+from zhenan.telemetry.tracks.judge import KINDS, MOST_KMH, FenceEvent, FenceJudge, VehicleKind
 from zhenan.telemetry.tracks.table import Tracks
 
 VEHICLES_A_TASK: Final = 500  # at a position each ten seconds their day takes some 300 MB
 BEGINS: Final = {"enter": ENTER, "dwell": DWELL, "speed": SPEED}
-ENDS: Final = {"leave": (ENTER, DWELL), "speed_end": (SPEED,)}  # what ends with it; its onset is theirs
+_BEGINS: Final = {KINDS.index(kind): number for kind, number in BEGINS.items()}
+_SPEED, _SPEED_END = KINDS.index("speed"), KINDS.index("speed_end")
 
 
 @dataclass(frozen=True)
@@ -107,42 +109,59 @@ class FenceTask:
 
 
 class _Met:
-    """What vehicles did, from its beginning to its end."""
+    """What vehicles did, from its beginning to its end, as columns: a fence that is always broken has many events."""
 
     def __init__(self, sides: Sequence[Sequence[Term]], vehicles: NDArray[np.int32]) -> None:
         self.vehicles = vehicles
-        self._terms = {(str(number), term.fence.version): term for number, side in enumerate(sides) for term in side}
-        self._begun: list[tuple[FenceEvent, float, float]] = []
-        self._ended: dict[tuple[int, str, int, int, int], int] = {}
+        self._terms = [(number, term) for number, side in enumerate(sides) for term in side]
+        self._places = {(str(side), term.fence.version): n for n, (side, term) in enumerate(self._terms)}
+        self._numbers: list[NDArray[np.int64]] = []  # vehicle, term, kind, ts, onset
+        self._values: list[NDArray[np.float64]] = []  # value, lat, lon
 
     def note(self, events: Sequence[FenceEvent], positions: PositionColumns) -> None:
         """Take the events of positions that lie by vehicle, then time."""
-        first = np.searchsorted(positions.vehicle, np.arange(self.vehicles.size + 1))
-        for e in events:
-            if e.kind in BEGINS:
-                start, end = first[e.vehicle], first[e.vehicle + 1]
-                at = start + int(np.searchsorted(positions.ts[start:end], e.ts))
-                self._begun.append((e, int(positions.lat[at]) / DEGREE, int(positions.lon[at]) / DEGREE))
-            else:
-                for kind in ENDS[e.kind]:
-                    self._ended[e.vehicle, e.fence, e.version, kind, e.onset] = e.ts
+        if not events:
+            return
+        rows = [(e.vehicle, self._places[e.fence, e.version], KINDS.index(e.kind), e.ts, e.onset) for e in events]
+        numbers = np.array(rows, np.int64)
+        at = first_at_least(positions.vehicle, positions.ts, numbers[:, 0], numbers[:, 3])
+        self._numbers.append(numbers)
+        self._values.append(
+            np.column_stack([[e.value for e in events], positions.lat[at] / DEGREE, positions.lon[at] / DEGREE])
+        )
 
     def found(self) -> Found:
         """Everything that began, in order."""
-        rows = [e for e, _lat, _lon in self._begun]
-        terms = [self._terms[e.fence, e.version] for e in rows]
-        kinds = [BEGINS[e.kind] for e in rows]
-        cleared = [
-            self._ended.get((e.vehicle, e.fence, e.version, kind, e.onset), OPEN)
-            for e, kind in zip(rows, kinds, strict=True)
-        ]
-        noted = [
-            NOTED if kind == ENTER and not term.alarm_on_enter else kind
-            for kind, term in zip(kinds, terms, strict=True)
-        ]
+        if not self._numbers:
+            return Found.empty()
+        numbers, values = np.concatenate(self._numbers), np.concatenate(self._values)
+        kind = numbers[:, 2]
+        begins = np.isin(kind, list(_BEGINS))
+        cleared = self._ends(numbers[begins], numbers[~begins])
+        vehicle, term, kind, ts, onset = numbers[begins].T
+        value, lat, lon = values[begins].T
+        kinds = np.array([_BEGINS.get(number, 0) for number in range(len(KINDS))])[kind]
+        quiet = np.array([not one.alarm_on_enter for _side, one in self._terms])[term]
         return Found.made(
-            [int(e.fence) for e in rows], self.vehicles[np.array([e.vehicle for e in rows], np.int64)],
-            [e.onset for e in rows], [e.ts for e in rows], cleared, [e.value for e in rows],
-            level=[term.level for term in terms], kind=noted,
-            lat=[lat for _e, lat, _lon in self._begun], lon=[lon for _e, _lat, lon in self._begun],
+            np.array([side for side, _one in self._terms])[term], self.vehicles[vehicle], onset, ts, cleared, value,
+            level=np.array([one.level for _side, one in self._terms])[term],
+            kind=np.where((kinds == ENTER) & quiet, NOTED, kinds), lat=lat, lon=lon,
         )  # fmt: skip
+
+    def _ends(self, begun: NDArray[np.int64], ended: NDArray[np.int64]) -> NDArray[np.int64]:
+        """When each ended: a stay and what came of it when the vehicle left, speeding when it was over; all know when
+        theirs began. OPEN where it did not end."""
+
+        def key(rows: NDArray[np.int64]) -> NDArray[np.int64]:
+            fast = (rows[:, 2] == _SPEED) | (rows[:, 2] == _SPEED_END)
+            return (rows[:, 0] * len(self._terms) + rows[:, 1]) * 2 + fast
+
+        cleared = np.full(len(begun), OPEN, np.int64)
+        if not len(ended):
+            return cleared
+        ended = ended[np.lexsort((ended[:, 4], key(ended)))]
+        place = first_at_least(key(ended), ended[:, 4], key(begun), begun[:, 4])
+        place = np.minimum(place, len(ended) - 1)
+        same = (key(ended)[place] == key(begun)) & (ended[place, 4] == begun[:, 4])
+        cleared[same] = ended[place[same], 3]
+        return cleared
