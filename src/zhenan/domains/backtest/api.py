@@ -30,10 +30,18 @@ class Problem(Schema):
 
 
 class Ask(Schema):
-    """``changed``: the rule's parameters as tried, as a pack writes them (kind included); empty for the rule alone."""
+    """``rule``: a rule's code, ``family:`` and a family's, or ``fence:`` and a fence's number or name.
+
+    ``changed``: of a rule its parameters as tried, as a pack writes them (kind included); of a family the same by
+    rule; of a fence those of its terms that differ; empty for what stands alone. Of fences, ``standing_as`` is "was"
+    (each trip by the version of its time), a version ("v2"), or empty for the one in force; ``changed_as`` a version
+    to compare with, instead of ``changed``.
+    """
 
     rule: str = Field(max_length=120)
     changed: dict[str, Any] = {}
+    standing_as: str = Field("", max_length=12, pattern=r"^(was|v[1-9][0-9]{0,8})?$")
+    changed_as: str = Field("", max_length=12, pattern=r"^(v[1-9][0-9]{0,8})?$")
     division: str = Field("", max_length=20, description="a division's code; empty for all that the caller may see")
     since: datetime
     until: datetime
@@ -46,6 +54,8 @@ class TrialOut(Schema):
     rule: str
     standing: dict[str, Any]
     changed: dict[str, Any]
+    standing_as: str
+    changed_as: str
     since: datetime
     until: datetime
     state: str
@@ -75,7 +85,8 @@ def ask(request: HttpRequest, asked: Ask) -> Any:
     try:
         trial = services.begin(
             rule=asked.rule, changed=asked.changed, division=division, since=_aware(asked.since),
-            until=_aware(asked.until), by=user, at=timezone.now(),
+            until=_aware(asked.until), by=user, at=timezone.now(), standing_as=asked.standing_as,
+            changed_as=asked.changed_as,
         )  # fmt: skip
     except DomainError as err:
         return 409, {"code": err.code, "detail": str(err)}

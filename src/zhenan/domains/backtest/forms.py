@@ -1,55 +1,70 @@
-"""The question as a form: the rule's own parameters become fields."""
+"""The question as a form: the parameters of what is tried become fields."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from datetime import datetime, time, timedelta
 from typing import Any
 
 from django import forms
 from django.utils import timezone
+from django.utils.translation import get_language, gettext
 from django.utils.translation import gettext_lazy as _
 
+from zhenan.domains.backtest.errors import UnknownRule
+from zhenan.domains.backtest.fences import FENCE, TRIED, WAS, fence_named, terms_of
+from zhenan.domains.backtest.lists import family_name
+from zhenan.domains.backtest.rules import FAMILY, families, rule_named
+from zhenan.domains.backtest.words import LABELS
+from zhenan.domains.transport.forms import TermsForm
+from zhenan.domains.transport.models import Fence
+from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.rules import keys_of
 
 DAYS = 30
-LABELS = {
-    "above": _("At or above"),
-    "below": _("At or below"),
-    "clear": _("Back to normal beyond"),
-    "low": _("Lower limit"),
-    "high": _("Upper limit"),
-    "margin": _("Margin inside the limits"),
-    "for_s": _("For at least (s)"),
-    "clear_for_s": _("Normal for at least (s)"),
-    "in": _("States (numbers, with commas)"),
-    "per_s": _("Change per (s)"),
-    "max_gap_s": _("Longest gap between readings (s)"),
-    "count": _("How many"),
-    "window_s": _("Within (s)"),
-    "after_s": _("Silent for more than (s)"),
-    "eps": _("Change counted as none"),
-}
+MOST_FENCES = 500
 WHOLE = ("count",)
-NOT_FIELDS = ("id", "level", "points", "kind")
+NOT_FIELDS = ("id", "level", "points", "kind", "active")
+Choices = list[tuple[str, list[tuple[str, Any]]]]
 
 
-def rules() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Rules by programme, for a select."""
+def things(user: User) -> Choices:
+    """What can be tried, for a select: rules by programme, families of stages, the fences that the user may see."""
     book = registry()
-    return [
-        (book.label(pack, kind="pack"), [(rule.code, book.label(rule.code, kind="alarm_rule")) for rule in found])
+    found: Choices = [
+        (book.label(pack, kind="pack"), [(rule.code, book.label(rule.code, kind="alarm_rule")) for rule in rules])
         for pack in book.packs
-        if (found := book.alarm_rules(pack))
+        if (rules := book.alarm_rules(pack))
     ]
+    staged = [(code, family_name(code)) for code in families()]
+    fences = [
+        (f"{FENCE}{pk}", name)
+        for pk, name in Fence.objects.visible_to(user).order_by("name", "pk").values_list("pk", "name")[:MOST_FENCES]
+    ]
+    return [*found, *([(gettext("Staged alarms"), staged)] if staged else []),
+            *([(gettext("Fences"), fences)] if fences else [])]  # fmt: skip
+
+
+def form_for(code: str, data: Any, user: User, choices: Choices) -> QuestionForm:
+    """The form of what is tried. Raises UnknownRule, UnknownFence."""
+    kind: type[QuestionForm] = RuleForm
+    if code.startswith(FENCE):
+        kind = FenceForm
+    elif code.startswith(FAMILY):
+        kind = FamilyForm
+    elif rule_named(code).is_composite:
+        kind = CompositeForm
+    return kind(data, code=code, user=user, choices=choices)
 
 
 class QuestionForm(forms.Form):
-    """Rule, part of the city, period, and the rule's parameters as they would be."""
+    """Rule or fence, part of the city, period; subclasses add what of it may be changed."""
 
-    rule = forms.ChoiceField(label=_("Rule"))
+    rule = forms.ChoiceField(label=_("Rule or fence"))
     division = forms.ModelChoiceField(
         Division.objects.none(), label=_("Division"), required=False, to_field_name="code"
     )
@@ -59,29 +74,31 @@ class QuestionForm(forms.Form):
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         help_text=_("This day is included."),
     )
+    fence: Fence | None = None
+    explain = ""
 
-    def __init__(self, *args: Any, rule: AlarmRule | None, **kwargs: Any) -> None:
+    def __init__(self, data: Any, *, code: str, user: User, choices: Choices) -> None:
         today = timezone.localdate()
-        kwargs["initial"] = {"since": today - timedelta(days=DAYS), "until": today, **(kwargs.get("initial") or {})}
-        super().__init__(*args, **kwargs)
-        self.chosen = rule
-        choices: Any = self.fields["rule"]
-        choices.choices = rules()
+        super().__init__(data, initial={"rule": code, "since": today - timedelta(days=DAYS), "until": today})
+        self.code, self.user = code, user
+        rule: Any = self.fields["rule"]
+        rule.choices = choices
         division: Any = self.fields["division"]
         division.queryset = Division.objects.filter(level__in=["county", "town"]).defer("boundary").order_by("path")
         division.empty_label = _("All that I may see")
-        for key in _keys(rule) if rule else []:
-            self.fields[f"p_{key}"] = _field(key, rule.rule.get(key) if rule else None)
 
     @property
-    def parameters(self) -> list[forms.BoundField]:
-        return [self[name] for name in self.fields if name.startswith("p_")]
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        """(title, fields) of what may be changed; "" for a single one."""
+        return [("", [self[name] for name in self.fields if name.startswith("p_")])]
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
         since, until = data.get("since"), data.get("until")
         if since and until and since > until:
             self.add_error("until", _("The period ends before it begins."))
+        if since and since > timezone.localdate():
+            self.add_error("since", _("The period lies in the future: nothing is recorded of it yet."))
         return data
 
     def period(self) -> tuple[datetime, datetime]:
@@ -91,15 +108,165 @@ class QuestionForm(forms.Form):
         ends = [datetime.combine(day, time.min, zone) for day in (first, last)]
         return ends[0], min(ends[1], timezone.now())
 
-    def spec(self) -> dict[str, Any]:
-        """The rule as tried; equal to the rule itself when nothing was changed."""
-        if self.chosen is None:
-            return {}
-        found: dict[str, Any] = {"kind": self.chosen.rule["kind"]}
-        for name in self.fields:
-            if name.startswith("p_") and (value := self.cleaned_data.get(name)) not in (None, ""):
-                found[name[2:]] = int(value) if isinstance(value, float) and value.is_integer() else value
-        return found
+    def asked(self) -> dict[str, Any]:
+        """What the service takes: ``changed``, and of fences the versions. As it stands when nothing was changed."""
+        raise NotImplementedError
+
+
+class RuleForm(QuestionForm):
+    """The parameters of a rule."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.chosen = rule_named(self.code)
+        self.explain = self.chosen.explain.label(get_language() or "zh-hans")
+        self.fields.update(self._fields())
+
+    def _fields(self) -> dict[str, forms.Field]:
+        return fields_of(self.chosen, "p_")
+
+    def asked(self) -> dict[str, Any]:
+        return {"changed": spec_of(self.chosen, "p_", self.cleaned_data)}
+
+
+class CompositeForm(RuleForm):
+    """Which alarms a composite is made of, how many of them, within what time."""
+
+    def _fields(self) -> dict[str, forms.Field]:
+        pack, book, spec = self.code.rpartition(".")[0], registry(), self.chosen.rule
+        parts = [
+            (rule.code.rpartition(".")[2], book.label(rule.code, kind="alarm_rule"))
+            for rule in book.alarm_rules(pack)
+            if not rule.is_composite
+        ]
+        return {
+            "p_rules": forms.MultipleChoiceField(
+                label=LABELS["rules"], choices=parts, initial=[name.rpartition(".")[2] for name in spec["rules"]],
+                widget=forms.CheckboxSelectMultiple,
+            ),
+            "p_n": forms.IntegerField(label=LABELS["n"], initial=spec.get("n"), required=False, min_value=2),
+            "p_within_s": _number("within_s", spec.get("within_s")),
+        }  # fmt: skip
+
+    def asked(self) -> dict[str, Any]:
+        data, standing = self.cleaned_data, self.chosen.rule
+        rules = data["p_rules"]
+        found: dict[str, Any] = {"kind": "n_of" if data["p_n"] else "all_of", "rules": rules}
+        if set(rules) == {name.rpartition(".")[2] for name in standing["rules"]}:
+            found["rules"] = standing["rules"]
+        if data["p_n"]:
+            found["n"] = data["p_n"]
+        if data["p_within_s"] is not None:
+            found["within_s"] = _whole(data["p_within_s"])
+        return {"changed": found}
+
+
+class FamilyForm(QuestionForm):
+    """The parameters of each rule of a family."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.members = families().get(self.code, [])
+        if not self.members:
+            raise UnknownRule(rule=self.code, hint="")
+        for rule in self.members:
+            self.fields.update(fields_of(rule, self._prefix(rule)))
+
+    @staticmethod
+    def _prefix(rule: AlarmRule) -> str:
+        return f"p_{rule.code.rpartition('.')[2]}__"
+
+    @property
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [
+            (
+                registry().label(rule.code, kind="alarm_rule"),
+                [self[name] for name in self.fields if name.startswith(self._prefix(rule))],
+            )
+            for rule in self.members
+        ]
+
+    def asked(self) -> dict[str, Any]:
+        specs = {rule.code: spec_of(rule, self._prefix(rule), self.cleaned_data) for rule in self.members}
+        return {"changed": specs}
+
+
+class TriedTerms(TermsForm):
+    """The terms of a fence as tried: over the whole period."""
+
+    valid_from = None  # type: ignore[assignment]
+
+
+class FenceForm(QuestionForm):
+    """Which version of a fence, and what to compare it with: nothing, changed terms, another version."""
+
+    standing_as = forms.ChoiceField(label=_("Judge by"), required=False)
+    changed_as = forms.ChoiceField(label=_("Compare with"), required=False)
+
+    def __init__(self, data: Any, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.fence = fence_named(self.code.removeprefix(FENCE), user=self.user)
+        history = list(self.fence.versions.order_by("-version"))
+        now = next((v for v in history if v.valid_from <= timezone.now()), history[-1])
+        self.standing = terms_of(now)
+        versions = [(f"v{v.version}", gettext("Version %(number)s") % {"number": v.version}) for v in history]
+        standing: Any = self.fields["standing_as"]
+        standing.choices = [("", gettext("the version in force (%(number)s)") % {"number": now.version}),
+                            (WAS, gettext("as it was: each trip by the version of its time")), *versions]  # fmt: skip
+        changed: Any = self.fields["changed_as"]
+        changed.choices = [("", gettext("nothing")), (TRIED, gettext("the terms below")), *versions]
+        self.initial["changed_as"] = TRIED
+        self.terms = TriedTerms(data, initial=typed(self.standing))
+
+    @property
+    def groups(self) -> list[tuple[str, list[forms.BoundField]]]:
+        return [("", [self["standing_as"], self["changed_as"]])]
+
+    def clean(self) -> dict[str, Any]:
+        data = super().clean()
+        if data.get("changed_as") == TRIED and not self.terms.is_valid():
+            self.add_error("changed_as", _("The terms below are not right yet."))
+        return data
+
+    def asked(self) -> dict[str, Any]:
+        data = self.cleaned_data
+        asked: dict[str, Any] = {"changed": {}, "standing_as": data["standing_as"], "changed_as": data["changed_as"]}
+        if data["changed_as"] == TRIED:
+            touched = set(self.terms.changed_data)
+            tried = self.terms.terms()
+            if not touched & {"days", "begins", "ends"}:  # a version may have more windows than the form shows
+                tried["windows"] = self.standing["windows"]
+            if "dwell_min" not in touched:
+                tried["dwell_s"] = self.standing["dwell_s"]
+            asked |= {"changed": tried, "changed_as": ""}
+        return asked
+
+
+def typed(terms: dict[str, Any]) -> dict[str, Any]:
+    """Terms as a person types them."""
+    found = {name: _whole(value) for name, value in terms.items()} | {"points": json.dumps(terms["points"])}
+    found |= {"dwell_min": _whole(terms["dwell_s"] / 60) if terms["dwell_s"] else None}
+    found |= {name: ", ".join(terms[name]) for name in ("vehicle_classes", "goods_classes")}
+    for days, start, end in terms["windows"][:1]:
+        found["days"] = [str(n) for n in range(7) if days >> n & 1]
+        if (start, end) != (0, 1440):
+            found |= {"begins": time(start // 60, start % 60), "ends": time(end // 60 % 24, end % 60)}
+    return found
+
+
+def fields_of(rule: AlarmRule, prefix: str) -> dict[str, forms.Field]:
+    """A field for each parameter that the rule may have."""
+    return {f"{prefix}{key}": _field(key, rule.rule.get(key)) for key in _keys(rule)}
+
+
+def spec_of(rule: AlarmRule, prefix: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The rule as tried; equal to the rule itself when nothing was changed."""
+    kept = {key: rule.rule[key] for key in ("kind", "active") if key in rule.rule}
+    return kept | {key: _whole(value) for key in _keys(rule) if (value := data.get(f"{prefix}{key}")) not in (None, "")}
+
+
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _keys(rule: AlarmRule) -> list[str]:
@@ -115,11 +282,19 @@ def _keys(rule: AlarmRule) -> list[str]:
 def _field(key: str, value: Any) -> forms.Field:
     label = LABELS.get(key, key)
     if key == "in":
-        text = ", ".join(str(one) for one in value or [])
-        return StatesField(label=label, initial=text, required=True)
+        return StatesField(label=label, initial=_joined(value or []), required=True)
     if key in WHOLE:
         return forms.IntegerField(label=label, initial=value, required=False, min_value=0)
-    return forms.FloatField(label=label, initial=value, required=False, widget=forms.NumberInput(attrs={"step": "any"}))
+    return _number(key, value)
+
+
+def _joined(values: Iterable[Any]) -> str:
+    return ", ".join(map(str, values))
+
+
+def _number(key: str, value: Any) -> forms.Field:
+    widget = forms.NumberInput(attrs={"step": "any"})
+    return forms.FloatField(label=LABELS.get(key, key), initial=value, required=False, widget=widget)
 
 
 class StatesField(forms.CharField):

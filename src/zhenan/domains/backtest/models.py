@@ -1,4 +1,4 @@
-"""Back-tests that were made, and the alarms that each version of the rule would have given."""
+"""Back-tests that were made, and the alarms that each version of the rule or fence would have given."""
 
 from __future__ import annotations
 
@@ -22,9 +22,12 @@ class TrialQuerySet(models.QuerySet["Trial"]):
 
 
 class Trial(models.Model):
-    """One rule, as it stands and perhaps changed, over a period of history and a part of the city.
+    """One rule, family or fence, as it stands and perhaps changed, over a period of history and a part of the city.
 
-    Only devices that the person may see are judged. ``changed``: the rule's parameters as tried, {} for none.
+    Only devices that the person may see are judged. ``rule``: the code of a pack's rule, ``family:`` and the family's,
+    or ``fence:`` and its number. ``standing``, ``changed``: the parameters judged, of a family by rule, of a fence its
+    terms; {} for none. ``standing_as``, ``changed_as`` say what those of a fence are: "was" (each trip by the version
+    of its time), "v" and a version's number, or "terms".
     """
 
     class State(models.TextChoices):
@@ -35,8 +38,11 @@ class Trial(models.Model):
         STOPPED = "stopped", _("Stopped")
 
     rule = models.CharField(_("rule"), max_length=120)
+    fence = models.ForeignKey("transport.Fence", models.PROTECT, null=True, blank=True, related_name="+")
     standing: Any = models.JSONField(_("as it stands"), default=dict)
     changed: Any = models.JSONField(_("as tried"), default=dict, blank=True)
+    standing_as = models.CharField(max_length=12, blank=True)
+    changed_as = models.CharField(max_length=12, blank=True)
     division = models.ForeignKey("territory.Division", models.PROTECT, null=True, blank=True, related_name="+")
     since = models.DateTimeField(_("from"))
     until = models.DateTimeField(_("to"))
@@ -83,21 +89,36 @@ class HitQuerySet(models.QuerySet["Hit"]):
 
 
 class Hit(models.Model):
-    """An alarm that a version of the rule would have given. ``recorded``: the real alarm it coincides with."""
+    """An alarm that a version would have given. ``recorded``: the real alarm it coincides with.
+
+    Of a fence, ``kind`` is what the vehicle did and ``lat``, ``lon`` where; an entry that is only noted is no alarm.
+    ``level``: the gravest it reached, ``steps``: how often it grew graver.
+    """
 
     class Version(models.TextChoices):
         STANDING = "standing", _("As it stands")
         CHANGED = "changed", _("As tried")
 
+    class Kind(models.TextChoices):
+        ENTER = "enter", _("entered")
+        DWELL = "dwell", _("stayed too long")
+        SPEED = "speed", _("too fast")
+        NOTED = "noted", _("entered, no alarm")
+
     trial = models.ForeignKey(Trial, models.CASCADE, related_name="hits")
     version = models.CharField(_("version"), max_length=10, choices=Version)
-    point = models.ForeignKey("monitoring.Point", models.CASCADE, related_name="+")
+    point = models.ForeignKey("monitoring.Point", models.CASCADE, null=True, related_name="+")
     device = models.ForeignKey("monitoring.Device", models.CASCADE, related_name="+")
     subject = models.ForeignKey("register.Subject", models.CASCADE, related_name="+")
     onset = models.DateTimeField(_("onset"))
     raised_at = models.DateTimeField(_("raised at"))
     cleared_at = models.DateTimeField(_("cleared at"), null=True)
     value = models.FloatField(_("value"), null=True)
+    level = models.PositiveSmallIntegerField(_("level"), null=True)
+    steps = models.PositiveSmallIntegerField(_("times graver"), default=0)
+    kind = models.CharField(_("event"), max_length=10, choices=Kind, blank=True)
+    lat = models.FloatField(_("latitude"), null=True)
+    lon = models.FloatField(_("longitude"), null=True)
     in_both = models.BooleanField(_("in both versions"), default=False)
     recorded = models.ForeignKey("monitoring.Alarm", models.SET_NULL, null=True, related_name="+")
     objects = HitQuerySet.as_manager()
@@ -108,4 +129,4 @@ class Hit(models.Model):
         indexes = [models.Index(name="hit_trial", fields=["trial", "version", "raised_at"])]
 
     def __str__(self) -> str:
-        return f"{self.version} {self.point_id} {self.raised_at:%Y-%m-%d %H:%M}"
+        return f"{self.version} {self.device_id} {self.raised_at:%Y-%m-%d %H:%M}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,23 +13,28 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.backtest.errors import AlreadyOver, NoPoints
+from zhenan.domains.backtest.errors import AlreadyOver, EmptyHistory, NoHistory
+from zhenan.domains.backtest.fences import FENCE, FenceQuestion, fence_named, fence_question
 from zhenan.domains.backtest.models import Hit, Trial
-from zhenan.domains.backtest.question import check_period, check_rule, places, plan_of, rule_named
-from zhenan.domains.backtest.results import Version, summary, versions
-from zhenan.domains.monitoring import queries as monitoring
+from zhenan.domains.backtest.question import Question, check_period
+from zhenan.domains.backtest.results import KINDS, Version, summary, versions
+from zhenan.domains.backtest.rules import rule_question
+from zhenan.domains.monitoring.queries import Recorded
 from zhenan.kernel.access import require
 from zhenan.kernel.errors import DomainError
 from zhenan.kernel.notices.services import tell
 from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
-from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.backtest.fences import FencePlan
 from zhenan.telemetry.backtest.found import OPEN, Found
-from zhenan.telemetry.backtest.plan import Outcome
+from zhenan.telemetry.backtest.plan import Outcome, Plan
 from zhenan.telemetry.backtest.pool import run_all, workers
+from zhenan.telemetry.history.table import History
+from zhenan.telemetry.tracks.table import Tracks
 
 MOST_HITS = 100_000  # of each version are kept as rows; all are counted
 WORTH_PROCESSES = 30_000  # point-days: below it a process takes longer to start than the work
+WORTH_PROCESSES_VEHICLES = 2_000  # vehicle-days: a vehicle sends more than a point
 TASKS_A_WORKER = 4  # so that progress is seen and a slow share does not hold up all
 TITLE = _("Back-test done: {rule}")
 log = structlog.get_logger("zhenan.backtest")
@@ -39,25 +45,47 @@ class Stopped(Exception):
     """Whoever asked has asked to stop."""
 
 
+def question_named(
+    code: str, *, changed: dict[str, Any], standing_as: str = "", changed_as: str = "", user: User | None,
+    at: datetime,
+) -> Question:  # fmt: skip
+    """What a code and its changes ask: see Trial for the codes and `fence_question` for versions of a fence. Raises
+    UnknownRule, UnknownFence, UnknownVersion, BadRule, BadFence."""
+    if code.startswith(FENCE):
+        return fence_question(
+            code.removeprefix(FENCE), changed=changed, standing_as=standing_as, changed_as=changed_as, user=user, at=at
+        )
+    return rule_question(code, changed)
+
+
+def question_of(trial: Trial) -> Question:
+    """The question as it was asked, whatever has changed since. Raises as `question_named`."""
+    if not trial.rule.startswith(FENCE):
+        return rule_question(trial.rule, trial.changed, trial.standing)
+    fence = fence_named(trial.rule.removeprefix(FENCE), user=trial.actor)
+    return FenceQuestion(fence, trial.standing, trial.changed, trial.standing_as, trial.changed_as)
+
+
 def begin(
     *, rule: str, changed: dict[str, Any], division: Division | None, since: datetime, until: datetime, by: User,
-    at: datetime,
+    at: datetime, standing_as: str = "", changed_as: str = "",
 ) -> Trial:  # fmt: skip
-    """Ask for a back-test; the worker does it. Raises NotAllowed, UnknownRule, BadRule, BadPeriod, NoPoints."""
+    """Ask for a back-test; the worker does it. Raises NotAllowed, BadPeriod, NoPoints, and as `question_named`."""
     require(by, "rule.test")
-    one = rule_named(rule)
+    question = question_named(rule, changed=changed, standing_as=standing_as, changed_as=changed_as, user=by, at=at)
     check_period(since, until, at)
-    if changed:
-        check_rule(changed)
-    if not monitoring.points_judged_by(one, user=by, path=division.path if division else "").exists():
-        raise NoPoints()
+    if not question.anywhere(user=by, path=division.path if division else ""):
+        raise question.nowhere()
     from zhenan.domains.backtest.tasks import defer_trial
 
     with transaction.atomic():
         trial = Trial.objects.create(
-            rule=one.code,
-            standing=one.rule,
-            changed=changed if changed != one.rule else {},
+            rule=question.code,
+            fence_id=question.fence_id,
+            standing=question.standing,
+            changed=question.changed,
+            standing_as=question.standing_as,
+            changed_as=question.changed_as,
             division=division,
             since=since,
             until=until,
@@ -86,9 +114,9 @@ def carry_out(trial_id: int) -> str:
     if not Trial.objects.filter(pk=trial.pk, state__in=["waiting", "running"]).update(state=Trial.State.RUNNING):
         return str(trial.state)
     try:
-        made, figures, count = judged(
-            rule_named(trial.rule), trial.changed, since=trial.since, until=trial.until, user=trial.actor,
-            path=trial.division.path if trial.division else "", standing=trial.standing, progress=_Noting(trial),
+        done = judged(
+            question_of(trial), since=trial.since, until=trial.until, user=trial.actor,
+            path=trial.division.path if trial.division else "", progress=_Noting(trial),
         )  # fmt: skip
     except Stopped:
         return "stopped"
@@ -98,42 +126,63 @@ def carry_out(trial_id: int) -> str:
         return "failed"
     with transaction.atomic():
         trial.hits.all().delete()  # of a run that a crash cut short
-        for one in made:
-            Hit.objects.bulk_create(_hits(trial, one, figures), batch_size=5000)
-        trial.points, trial.summary = count, figures["summary"]
+        for one in done.versions:
+            Hit.objects.bulk_create(_hits(trial, one, done.recorded), batch_size=5000)
+        trial.points, trial.summary = done.points, done.summary
         _end(trial, Trial.State.DONE)
+        name = trial.fence.name if trial.fence else trial.rule
         tell(
             [trial.actor], key=f"backtest:{trial.pk}", kind="backtest.done", title=TITLE, at=timezone.now(),
-            url=trial.get_absolute_url(), data={"rule": trial.rule},
+            url=trial.get_absolute_url(), data={"rule": name},
         )  # fmt: skip
     return "done"
 
 
+@dataclass(frozen=True)
+class Judged:
+    """What came of a question; `points`: how many points or vehicles were judged."""
+
+    versions: list[Version]
+    summary: dict[str, Any]
+    recorded: Recorded
+    points: int
+
+
 def judged(
-    rule: AlarmRule, changed: dict[str, Any], *, since: datetime, until: datetime, user: User | None, path: str,
-    standing: dict[str, Any] | None = None, progress: Progress | None = None,
-) -> tuple[list[Version], dict[str, Any], int]:  # fmt: skip
-    """Judge history now. Returns the versions, {"summary", "recorded"}, and the number of points. Raises NoPoints,
-    Stopped (when ``progress`` says so)."""
-    where = places(rule, user=user, path=path)
-    if not len(where):
-        raise NoPoints()
-    if standing:
-        rule = rule.model_copy(update={"rule": standing})
-    plan = plan_of(rule, changed, where, since, until)
-    at_once = workers() if plan.point_days >= WORTH_PROCESSES else 1
+    question: Question, *, since: datetime, until: datetime, user: User | None, path: str,
+    progress: Progress | None = None,
+) -> Judged:  # fmt: skip
+    """Judge history now. Raises NoPoints, NoVehicles, NoHistory, EmptyHistory, Stopped (when ``progress`` says so)."""
+    where = question.places(user=user, path=path)
+    plan = question.plan(where, since, until)
+    outcomes = _run(plan, progress)
+    if not any(outcome.readings for outcome in outcomes):
+        raise _empty(plan)
+    found = Found.joined([outcome.found for outcome in outcomes])
+    recorded = question.recorded(since=since, until=until, user=user, path=path)
+    made = versions(found, question, where, recorded, plan.until_ms)
+    figures = summary(made, question, recorded, plan.until_ms)
+    figures |= {"readings": sum(o.readings for o in outcomes), "late": sum(o.late for o in outcomes)}
+    return Judged(made, figures, recorded, len(where))
+
+
+def _run(plan: Plan | FencePlan, progress: Progress | None) -> list[Outcome]:
+    worth = WORTH_PROCESSES_VEHICLES if isinstance(plan, FencePlan) else WORTH_PROCESSES
+    at_once = workers() if plan.days_of_work >= worth else 1
     tasks = plan.tasks(at_once * TASKS_A_WORKER)
     outcomes: list[Outcome] = []
     for outcome in run_all(tasks, at_once=at_once):
         outcomes.append(outcome)
         if progress and not progress(len(outcomes), len(tasks)):
             raise Stopped()
-    found = Found.joined([outcome.found for outcome in outcomes])
-    recorded = monitoring.recorded_alarms(rule.code, since=since, until=until, user=user, path=path)
-    made = versions(found, len(plan.rules), where, recorded, plan.until_ms)
-    figures = summary(made, rule, recorded, plan.until_ms)
-    figures |= {"readings": sum(o.readings for o in outcomes), "late": sum(o.late for o in outcomes)}
-    return made, {"summary": figures, "recorded": recorded}, len(where)
+    return outcomes
+
+
+def _empty(plan: Plan | FencePlan) -> DomainError:
+    """Nothing was read: no alarms would be a wrong answer."""
+    table = Tracks(plan.tracks_url) if isinstance(plan, FencePlan) else History(plan.history_url)
+    days = sorted(table.days())
+    return EmptyHistory(first=days[0].isoformat(), last=days[-1].isoformat()) if days else NoHistory()
 
 
 class _Noting:
@@ -152,21 +201,27 @@ def _end(trial: Trial, state: Trial.State, error: str = "") -> None:
     trial.save(update_fields=["state", "error", "finished_at", "points", "summary"])
 
 
-def _hits(trial: Trial, one: Version, figures: dict[str, Any]) -> list[Hit]:
-    found, recorded = one.found, figures["recorded"]
+def _hits(trial: Trial, one: Version, recorded: Recorded) -> list[Hit]:
+    found = one.found
     rows = []
     for i in range(min(len(found), MOST_HITS)):
         place = int(one.recorded[i])
         rows.append(
             Hit(
-                trial=trial, version=one.code, point_id=int(found.point[i]), device_id=int(one.device[i]),
-                subject_id=int(one.subject[i]), onset=_time(found.onset[i]), raised_at=_time(found.raised[i]),
+                trial=trial, version=one.code, point_id=None if trial.fence_id else int(found.point[i]),
+                device_id=int(one.device[i]), subject_id=int(one.subject[i]), onset=_time(found.onset[i]),
+                raised_at=_time(found.raised[i]),
                 cleared_at=None if found.cleared[i] == OPEN else _time(found.cleared[i]),
-                value=None if np.isnan(found.value[i]) else float(found.value[i]),
+                value=_number(found.value[i]), level=int(found.level[i]), steps=int(found.steps[i]),
+                kind=KINDS[int(found.kind[i])], lat=_number(found.lat[i]), lon=_number(found.lon[i]),
                 in_both=bool(one.other[i] >= 0), recorded_id=recorded.pk[place] if place >= 0 else None,
             )
         )  # fmt: skip
     return rows
+
+
+def _number(value: np.float64) -> float | None:
+    return None if np.isnan(value) else float(value)
 
 
 def _time(ms: np.int64) -> datetime:

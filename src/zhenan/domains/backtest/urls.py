@@ -11,6 +11,7 @@ urlpatterns = [
     path("new/", views.new, name="new"),
     path("<int:pk>/", views.trial, name="trial"),
     path("<int:pk>/alarms/", lists.HitList.as_view(), name="hits"),
+    path("<int:pk>/events/", lists.EventList.as_view(), name="events"),
     path("<int:pk>/progress/", views.progress, name="progress"),
     path("<int:pk>/stop/", views.stop, name="stop"),
 ]

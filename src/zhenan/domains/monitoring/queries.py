@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 from django.contrib.postgres.aggregates import ArrayAgg
@@ -15,6 +16,7 @@ from django.utils import timezone
 from numpy.typing import NDArray
 
 from zhenan.domains.monitoring.models import Alarm, Device, Point
+from zhenan.domains.monitoring.recipients import Recipients
 from zhenan.kernel.people.models import User
 from zhenan.kernel.workflow.calendar import holidays_around
 from zhenan.packkit.judging import compiled, composite
@@ -211,27 +213,46 @@ class Recorded:
 
     pk: list[Any]
     point: NDArray[np.int64]
+    device: NDArray[np.int64]
+    subject: NDArray[np.int64]
+    rule: list[str]
+    onset: NDArray[np.int64]
     raised: NDArray[np.int64]
     cleared: NDArray[np.int64]
     cause: list[str]
 
+    def take(self, which: Sequence[int]) -> Recorded:
+        """Those at these places."""
+        chosen = np.array(which, np.int64)
+        taken: dict[str, Any] = {}
+        for each in fields(self):
+            column = getattr(self, each.name)
+            taken[each.name] = column[chosen] if isinstance(column, np.ndarray) else [column[i] for i in which]
+        return Recorded(**taken)
 
-def recorded_alarms(rule: str, *, since: datetime, until: datetime, user: User | None, path: str = "") -> Recorded:
-    """Alarms of a rule raised in a period, with their verified causes, by point and time."""
+
+def recorded_alarms(
+    rules: Sequence[str], *, since: datetime, until: datetime, user: User | None, path: str = ""
+) -> Recorded:
+    """Alarms of these rules raised in a period, with their verified causes, by point and time."""
     rows = Alarm.objects.all() if user is None else Alarm.objects.visible_to(user)
-    rows = rows.filter(rule=rule, raised_at__gte=since, raised_at__lt=until)
+    rows = rows.filter(rule__in=rules, raised_at__gte=since, raised_at__lt=until)
     if path:
         rows = rows.filter(subject__division__path__startswith=path)
-    found = list(
-        rows.order_by("point_id", "raised_at").values_list("pk", "point_id", "raised_at", "cleared_at", "cause")
-    )
-    return Recorded(
-        [row[0] for row in found],
-        np.array([row[1] for row in found], np.int64),
-        np.array([int(row[2].timestamp() * 1000) for row in found], np.int64),
-        np.array([int((row[3] or until).timestamp() * 1000) for row in found], np.int64),
-        [row[4] for row in found],
-    )
+    names = ("pk", "point_id", "device_id", "subject_id", "rule", "onset", "raised_at", "cleared_at", "cause")
+    columns: list[Any] = list(zip(*rows.order_by("point_id", "raised_at").values_list(*names), strict=True))
+    pk, point, device, subject, rule, onset, raised, cleared, cause = columns or [()] * len(names)
+    times = ([int((t or until).timestamp() * 1000) for t in column] for column in (onset, raised, cleared))
+    onset, raised, cleared = (np.array(column, np.int64) for column in times)
+    point, device, subject = (np.array(column, np.int64) for column in (point, device, subject))
+    return Recorded(list(pk), point, device, subject, list(rule), onset, raised, cleared, list(cause))
+
+
+def told_of(alarms: Sequence[tuple[Any, str, AlarmRule | None]], at: datetime) -> list[list[tuple[User, str]]]:
+    """Who would be told, with the role for it, of an alarm of a rule at a subject: (subject, programme, rule) each."""
+    made = [(Alarm(id=uuid4(), subject=subject, programme=programme), rule) for subject, programme, rule in alarms]
+    people = Recipients(made, at)
+    return [people.by_role(alarm) for alarm, _rule in made]
 
 
 def names_of_points(points: list[int]) -> dict[int, tuple[str, str]]:

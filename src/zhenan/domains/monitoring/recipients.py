@@ -28,22 +28,26 @@ class Recipients:
             places=[(alarm.subject.place["path"], alarm.subject.place["organisations"]) for alarm, _rule in alarms],
             day=timezone.localdate(at),
         )
-        self._found: dict[UUID, list[User]] = {}
+        self._found: dict[UUID, list[tuple[User, str]]] = {}
 
     def of(self, alarm: Alarm) -> list[User]:
         """People to tell, the roles in the order of the rule; nobody found: the town, district, city office in turn."""
+        return [user for user, _role in self.by_role(alarm)]
+
+    def by_role(self, alarm: Alarm) -> list[tuple[User, str]]:
+        """The same people, each with the role for which he or she is told."""
         if alarm.pk not in self._found:
             self._found[alarm.pk] = self._look(alarm)
         return self._found[alarm.pk]
 
-    def _look(self, alarm: Alarm) -> list[User]:
-        found: dict[int, User] = {}
+    def _look(self, alarm: Alarm) -> list[tuple[User, str]]:
+        found: dict[int, tuple[User, str]] = {}
         for role in self._roles[alarm.pk]:
-            found |= {user.pk: user for user in self.in_role(alarm, role)}
+            found |= {user.pk: (user, role) for user in self.in_role(alarm, role) if user.pk not in found}
         for role in FALLBACK:
             if found:
                 break
-            found = {user.pk: user for user in self.in_role(alarm, role)}
+            found = {user.pk: (user, role) for user in self.in_role(alarm, role)}
         return list(found.values())
 
     def in_role(self, alarm: Alarm, role: str) -> list[User]:

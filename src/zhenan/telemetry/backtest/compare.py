@@ -30,7 +30,7 @@ def counterpart(
     order = np.lexsort((other_start, other_point))
     op, oe, os_ = other_point[order], other_end[order], other_start[order]
     # On one point the ends rise with the starts, so (point, end) is in order too: the first whose end reaches start.
-    first = _first_at_least(op, oe, point, start)
+    first = first_at_least(op, oe, point, start)
     inside = first < op.size
     place = np.where(inside, first, 0)
     hit = inside & (op[place] == point) & (os_[place] <= end)
@@ -38,7 +38,7 @@ def counterpart(
     return found
 
 
-def _first_at_least(
+def first_at_least(
     point: NDArray[Any], key: NDArray[np.int64], wanted_point: NDArray[Any], wanted: NDArray[np.int64]
 ) -> NDArray[np.int64]:
     """Place of the first (point, key) not before (wanted_point, wanted), both in lexicographic order."""

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhenan.telemetry.backtest.compare import counterpart
+from zhenan.telemetry.backtest.fences import FencePlan, Term
 from zhenan.telemetry.backtest.found import OPEN
 from zhenan.telemetry.backtest.plan import BadPlan, Plan
 from zhenan.telemetry.backtest.pool import run_all
@@ -20,6 +21,9 @@ from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.history.dedupe import LATE, Dedupe
 from zhenan.telemetry.history.table import DAY_MS, History, as_table
 from zhenan.telemetry.judge.rules import Silence, Threshold
+from zhenan.telemetry.tests.test_fences import fence
+from zhenan.telemetry.tests.test_tracks import T0, track
+from zhenan.telemetry.tracks.table import Tracks
 
 
 def free_port():
@@ -189,6 +193,11 @@ def test_on_a_ray_cluster_the_same_is_found(tmp_path, ray_address):
     rows = [(p, DAY + i * 60 * S, float((i * 7 + p) % 31)) for i in range(100) for p in range(4)]
     write(tmp_path / "h", rows)
     there = alarms(tmp_path / "h", [HIGH], range(4), DAY, DAY + DAY_MS, parts=3)
+    tracks = Tracks(str(tmp_path / "p"))
+    tracks.append(track(*((v, s, s % 700 - 300, 30) for v in range(4) for s in range(0, 3000, 10))), "t", 1)
+    fences = FencePlan(tracks.url, ((Term(fence(), True, 2),),), np.arange(4, dtype=np.int32), {}, T0, T0 + DAY_MS)
+    events = [len(outcome.found) for outcome in run_all(fences.tasks(2), at_once=2)]
+    assert sum(events) == 4 * 4  # each comes in at 300 s, and every 700 s from there
     os.environ.pop("RAY_ADDRESS")
     assert there == alarms(tmp_path / "h", [HIGH], range(4), DAY, DAY + DAY_MS)
     assert there[0]

@@ -1,0 +1,218 @@
+"""Questions about rules of packs: one by itself, one made of others, a family of stages."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import date, datetime
+from typing import Any
+
+import numpy as np
+from django.conf import settings
+from django.db.models import QuerySet
+from numpy.typing import NDArray
+
+from zhenan.domains.backtest.errors import BadRule, UnknownRule
+from zhenan.domains.backtest.question import CHANGED, STANDING, VERSIONS, Places, Question, milliseconds
+from zhenan.domains.monitoring import queries as monitoring
+from zhenan.domains.monitoring.queries import Recorded
+from zhenan.kernel.people.models import User
+from zhenan.kernel.workflow.calendar import holidays_around
+from zhenan.packkit.judging import compiled, composite, is_composite, problems_of_rule
+from zhenan.packkit.registry import registry
+from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.backtest.alarms import Composed, Staged
+from zhenan.telemetry.backtest.found import Found
+from zhenan.telemetry.backtest.plan import Plan, lead_of
+from zhenan.telemetry.judge.composites import Composite
+from zhenan.telemetry.judge.schedule import epoch_days
+
+FAMILY = "family:"
+Rows = QuerySet[Any, tuple[int, int, int]]
+
+
+def rule_named(code: str) -> AlarmRule:
+    """Raises UnknownRule with the nearest right name."""
+    found = monitoring.rule_of(code)
+    if found is None:
+        known = [rule.code for rule in registry().alarm_rules()] + list(families())
+        near = difflib.get_close_matches(code, known, 1)
+        raise UnknownRule(rule=code, hint=f"{near[0]}?" if near else "")
+    return found
+
+
+def families() -> dict[str, list[AlarmRule]]:
+    """The rules of each family of stages, by its code; the least grave first."""
+    found: dict[str, list[AlarmRule]] = {}
+    for rule in registry().alarm_rules():
+        if rule.family and not rule.is_composite:
+            found.setdefault(f"{FAMILY}{rule.code.partition('.')[0]}.{rule.family}", []).append(rule)
+    return {code: sorted(rules, key=lambda rule: -rule.level) for code, rules in sorted(found.items())}
+
+
+def check_rule(spec: dict[str, Any], name: str = "") -> None:
+    """Raises BadRule with every fault."""
+    faults = problems_of_rule(spec)
+    if faults:
+        raise BadRule(faults="; ".join(f"{name}.{fault}" if name else fault for fault in faults))
+
+
+def rule_question(code: str, changed: dict[str, Any], standing: dict[str, Any] | None = None) -> Question:
+    """A rule or a family as it stands (or stood), and as tried. Raises UnknownRule, BadRule."""
+    if code.startswith(FAMILY):
+        return FamilyQuestion.asked(code, changed, standing)
+    rule = rule_named(code)
+    made = CompositeQuestion if rule.is_composite else RuleQuestion
+    if changed:
+        check_rule(changed)
+    question = made(rule, standing or rule.rule, changed if changed != rule.rule else {})
+    question.check()
+    return question
+
+
+class RuleQuestion(Question):
+    """A rule by itself."""
+
+    def __init__(self, rule: AlarmRule, standing: dict[str, Any], changed: dict[str, Any]) -> None:
+        super().__init__(rule.code, standing, changed)
+        self.rule = rule
+
+    def check(self) -> None:
+        """Raises BadRule for what only the pack can tell."""
+        if self.changed and is_composite(self.changed):
+            raise BadRule(faults="kind: a rule of readings cannot be tried as one made of alarms")
+
+    @property
+    def specs(self) -> list[dict[str, Any]]:
+        """Its parameters in each version."""
+        return [self.standing, *([self.changed] if self.changed else [])]
+
+    def rows(self, *, user: User | None, path: str) -> list[Rows]:
+        return [monitoring.points_judged_by(self.rule, user=user, path=path)]
+
+    def plan(self, where: Places, since: datetime, until: datetime) -> Plan:
+        written = [
+            {"id": name, "level": self.rule.level, **spec} for name, spec in zip(VERSIONS, self.specs, strict=False)
+        ]
+        return _plan(written, where, since, until)
+
+    def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
+        return monitoring.recorded_alarms([self.code], since=since, until=until, user=user, path=path)
+
+    def rule_at(self, level: int) -> AlarmRule | None:
+        return self.rule
+
+
+class CompositeQuestion(RuleQuestion):
+    """A rule made of others: its parts are judged as they stand, at the subjects of their points."""
+
+    def check(self) -> None:
+        pack = self.code.rpartition(".")[0]
+        if self.changed and not is_composite(self.changed):
+            raise BadRule(faults="kind: a rule made of alarms is of kind all_of or n_of")
+        for name in self.changed.get("rules", ()):
+            part = rule_named(name if "." in name else f"{pack}.{name}")
+            if part.is_composite:
+                raise BadRule(faults=f"rules: {name} is itself made of alarms")
+
+    @property
+    def composites(self) -> list[Composite]:
+        made = [composite(self.code, self.rule.level, spec) for spec in self.specs]
+        return [one.model_copy(update={"id": name}) for one, name in zip(made, VERSIONS, strict=False)]
+
+    @property
+    def parts(self) -> list[AlarmRule]:
+        """The rules of all versions, each once."""
+        return [rule_named(code) for code in dict.fromkeys(name for one in self.composites for name in one.rules)]
+
+    def rows(self, *, user: User | None, path: str) -> list[Rows]:
+        return [monitoring.points_judged_by(part, user=user, path=path) for part in self.parts]
+
+    def plan(self, where: Places, since: datetime, until: datetime) -> Plan:
+        written = _written([(part.code, part, part.rule) for part in self.parts], where)
+        composites = tuple(self.composites)
+        subjects = dict(zip(where.point.tolist(), where.subject.tolist(), strict=True))
+        return _plan(
+            written, where, since, until, together=where.subject, second=Composed(composites, subjects),
+            besides=composites,
+        )  # fmt: skip
+
+    def key(self, found: Found, where: Places) -> NDArray[np.int64]:
+        """An alarm of a composite is its subject's: the point is that of the part which completed it."""
+        return where.subjects_of(found.point)
+
+    def key_of_recorded(self, recorded: Recorded) -> NDArray[np.int64]:
+        return recorded.subject
+
+
+class FamilyQuestion(Question):
+    """A family of stages: one alarm that goes up and down. ``standing``, ``changed``: parameters by rule."""
+
+    def __init__(self, code: str, rules: list[AlarmRule], standing: dict[str, Any], changed: dict[str, Any]) -> None:
+        super().__init__(code, standing, changed)
+        self.rules = rules
+
+    @classmethod
+    def asked(cls, code: str, changed: dict[str, Any], standing: dict[str, Any] | None = None) -> FamilyQuestion:
+        """Raises UnknownRule, BadRule."""
+        rules = families().get(code)
+        if rules is None:
+            near = difflib.get_close_matches(code, list(families()), 1)
+            raise UnknownRule(rule=code, hint=f"{near[0]}?" if near else "")
+        now = {rule.code: rule.rule for rule in rules}
+        pack = code.removeprefix(FAMILY).rpartition(".")[0]
+        tried = {name if name in now else f"{pack}.{name}": spec for name, spec in changed.items()}
+        for name, spec in tried.items():
+            if name not in now:
+                raise BadRule(faults=f"{name}: is not of this family, which has {', '.join(now)}")
+            if not isinstance(spec, dict):
+                raise BadRule(faults=f"{name}: should be the rule's parameters; got {spec!r}")
+            check_rule(spec, name)
+        stood = standing or now
+        tried = {name: spec for name, spec in tried.items() if spec != stood.get(name)}
+        return cls(code, [rule for rule in rules if rule.code in stood], stood, tried)
+
+    def rows(self, *, user: User | None, path: str) -> list[Rows]:
+        return [monitoring.points_judged_by(rule, user=user, path=path) for rule in self.rules]
+
+    def plan(self, where: Places, since: datetime, until: datetime) -> Plan:
+        named = [(f"{STANDING}:{rule.code}", rule, self.standing[rule.code]) for rule in self.rules]
+        if self.changed:
+            both = {**self.standing, **self.changed}
+            named += [(f"{CHANGED}:{rule.code}", rule, both[rule.code]) for rule in self.rules]
+        written = _written(named, where)
+        of = tuple(VERSIONS.index(one["id"].partition(":")[0]) for one in written)
+        return _plan(written, where, since, until, second=Staged(of))
+
+    def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
+        codes = [rule.code for rule in self.rules]
+        return monitoring.recorded_alarms(codes, since=since, until=until, user=user, path=path)
+
+    def rule_at(self, level: int) -> AlarmRule | None:
+        """The stage that made the alarm as grave as it got."""
+        return next((rule for rule in self.rules if rule.level == level), self.rules[-1])
+
+
+def _written(named: list[tuple[str, AlarmRule, dict[str, Any]]], where: Places) -> list[dict[str, Any]]:
+    """Rules as the judge's file writes them, each with its own points among those judged; without any: left out."""
+    written = []
+    here = set(where.point.tolist())
+    for name, rule, spec in named:
+        points = [str(pk) for pk, _device, _subject in monitoring.points_judged_by(rule, user=None) if pk in here]
+        if points:
+            written.append({"id": name, "level": rule.level, "points": points, **spec})
+    return written
+
+
+def _plan(
+    written: list[dict[str, Any]], where: Places, since: datetime, until: datetime,
+    besides: tuple[Composite, ...] = (), **more: Any,
+) -> Plan:  # fmt: skip
+    rules = compiled(written)
+    off: NDArray[np.int64] | None = None
+    if any(rule.active for rule in rules):
+        years = range(since.year - 1, until.year + 2)
+        off = epoch_days(day for year in years for day in holidays_around(date(year, 7, 1)))
+    return Plan(
+        settings.HISTORY_URL, rules, where.point.astype(np.int32), milliseconds(since), milliseconds(until),
+        lead_ms=lead_of([*rules, *besides]), holidays=off, **more,
+    )  # fmt: skip
