@@ -9,6 +9,8 @@ import nats.errors
 import structlog
 from nats.aio.client import Client
 
+from zhenan.telemetry.log.wire import WireClient
+
 log = structlog.get_logger("zhenan.log")
 RECONNECT_S = 0.2
 
@@ -28,11 +30,11 @@ def servers(url: str) -> list[str]:
     return found
 
 
-async def connect(url: str, name: str) -> Client:
+async def connect(url: str, name: str) -> WireClient:
     """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
     warned = False
     while True:
-        client = Client()
+        client = WireClient()
         try:
             await client.connect(
                 servers(url),
