@@ -10,20 +10,23 @@ from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from zhenan.telemetry.codecs import gb26875
+from zhenan.telemetry.codecs import gb26875, jt808
 from zhenan.telemetry.codecs.base import local_from_ms
+from zhenan.telemetry.codecs.batch_points import LOCATION
 from zhenan.telemetry.columns import Columns
 
 DEVICES = 64  # of MQTT and of GB/T 26875.3
 VALUES = 4  # channels of a JSON device
 OBJECTS = 30  # analogue values in a frame
+PLACES = len(LOCATION)  # values of a location, mileage among them
 CLOUD = 8000  # devices whose readings come over HTTP
 PROGRAMS = 32  # that send them, each for devices of its own, so that these keep their order
 ROWS = 4000  # readings in an HTTP body
 CONNECTIONS = 8
 IN_FLIGHT = 256
 TOKEN = "zk_bench"
-FIRST_OF_CLOUD = DEVICES * (VALUES + OBJECTS) + 1  # point id
+UNANSWERED = 16  # frames of a connection
+FIRST_OF_CLOUD = DEVICES * (VALUES + OBJECTS + PLACES) + 1  # point id
 
 
 class Clock:
@@ -133,7 +136,7 @@ def send_frames(port: int, frames: int, began_ms: int, started: Clock) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         sent = answered = 0
         while answered < 30 * len(mine):
-            until = min(len(mine), answered // 30 + 16)
+            until = min(len(mine), answered // 30 + UNANSWERED)
             if until > sent:
                 writer.write(b"".join(mine[sent:until]))
                 sent = until
@@ -144,6 +147,63 @@ def send_frames(port: int, frames: int, began_ms: int, started: Clock) -> None:
         everything = [made(n, frames // DEVICES) for n in range(DEVICES)]
         started.begin()
         await asyncio.gather(*(device(mine) for mine in everything))
+
+    _run(body(), started)
+
+
+def phone(number: int) -> str:
+    """Of vehicle terminal `number`."""
+    return f"{13_800_000_000 + number:012d}"
+
+
+async def _signed_in(port: int, number: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """A terminal's connection that has registered and given its code."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    form = jt808.Header(msg_id=0, phone=phone(number), serial=0)
+    writer.write(jt808.register(form, province=32, city=1100, maker="bench", model="m", terminal_id="1",
+                                plate_color=2, plate="苏L00001"))  # fmt: skip
+    splitter = jt808.Splitter()
+
+    async def heard() -> dict[str, Any]:
+        while not (found := splitter.feed(await reader.read(4096))):
+            pass
+        return jt808.parse(found[0].raw)
+
+    writer.write(jt808.auth(form, (await heard())["body"]["auth_code"]))
+    if (await heard())["body"]["result"]:
+        raise RuntimeError(f"terminal {number} may not sign in")
+    return reader, writer
+
+
+def send_locations(port: int, frames: int, began_ms: int, started: Clock) -> None:
+    """Vehicle terminals, a connection each: locations with mileage, several unanswered at a time."""
+
+    def made(n: int, count: int) -> list[bytes]:
+        form = {"msg_id": 0, "phone": phone(n)}
+        return [
+            jt808.location(
+                jt808.Header(serial=k % 65_536, **form), lat=32.2 + k % 100 / 1e4, lon=119.4 + n / 1e3,
+                time=local_from_ms(began_ms + k * 1000), speed_kmh=k % 40, direction=k % 40, alt=12,
+                items=[(1, k.to_bytes(4, "big"))],
+            )
+            for k in range(count)
+        ]  # fmt: skip
+
+    async def device(mine: list[bytes], reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        sent = answered = 0
+        while answered < len(mine):
+            until = min(len(mine), answered + UNANSWERED)
+            if until > sent:
+                writer.write(b"".join(mine[sent:until]))
+                sent = until
+            answered += (await reader.read(65_536)).count(b"\x7e") // 2  # an answer has a flag at either end
+        writer.close()
+
+    async def body() -> None:
+        everything = [made(n, frames // DEVICES) for n in range(DEVICES)]
+        lines = [await _signed_in(port, n) for n in range(DEVICES)]
+        started.begin()
+        await asyncio.gather(*(device(mine, *line) for mine, line in zip(everything, lines, strict=True)))
 
     _run(body(), started)
 

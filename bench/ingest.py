@@ -8,7 +8,8 @@ the last reading judged. Beside each rate stands the processor time that each pr
 machine limits, however busy it is with other things; the devices' own part would be other machines'.
 The floor writes what the log then holds to a file, as many bytes at a time as a commit had, each flushed to disk.
 
-Cases: `columns`, `http_json`, `line`: bodies of 4,000 readings over HTTP; `gb26875`: frames of 30 values; `mqtt batch`:
+Cases: `columns`, `http_json`, `line`: bodies of 4,000 readings over HTTP; `gb26875`: frames of 30 values;
+`jt808`: locations with mileage, 8 values; `mqtt batch`:
 a minute of four values a message; `mqtt single`: one sample of four values a message, each flushed by the broker
 before it answers; `mqtt interval`: the same on a broker that flushes every two minutes (safe against kill, not against
 power loss; what the gateway commits is safe against both as soon as NATS has flushed it). For these two the floor is
@@ -35,10 +36,11 @@ import numpy as np
 import paho.mqtt.client as paho
 import psutil
 from bench import _senders as senders
-from bench._senders import CLOUD, DEVICES, OBJECTS, ROWS, TOKEN, VALUES
+from bench._senders import CLOUD, DEVICES, OBJECTS, PLACES, ROWS, TOKEN, VALUES
 from nats.js.api import ConsumerConfig
 
 from zhenan.server import embedded
+from zhenan.telemetry.codecs.batch_points import LOCATION
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway.core import Config, Gateway
 from zhenan.telemetry.gateway.keys import Key, digest_of
@@ -59,11 +61,12 @@ SPAWN = multiprocessing.get_context("spawn")
 
 
 def register() -> list[SimpleNamespace]:
-    """Points of all devices: an MQTT device has VALUES, a transmission device OBJECTS, one of the cloud VALUES."""
+    """Points of all devices: VALUES of one of MQTT or of the cloud, OBJECTS of one of fire, PLACES of a vehicle."""
     names = []
     for n in range(DEVICES):
         names += [("mqtt_json", f"m{n}", n, f"v{k}") for k in range(VALUES)]
         names += [("gb26875", f"{n + 1:012x}", 10_000 + n, f"sys1.30.{k}.a3") for k in range(OBJECTS)]
+        names += [("jt808", senders.phone(n), 40_000 + n, channel) for channel in LOCATION]
     names += [("mqtt_json", f"h{n:05d}", 20_000 + n, f"v{k}") for n in range(CLOUD) for k in range(VALUES)]
     return [
         SimpleNamespace(
@@ -163,7 +166,7 @@ def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[Platform
     """A NATS and a gateway."""
     nats = embedded.nats_in(folder, port=0, mqtt_port=0, http_port=0, durable=durable)
     engine = embedded.start(nats, log=folder / "nats.log")
-    ports = {"gb26875": embedded.free_port(0), "http": embedded.free_port(0)}
+    ports = {name: embedded.free_port(0) for name in ("gb26875", "jt808", "http")}
     ready, stop = SPAWN.Event(), SPAWN.Event()
     address = urlsplit(nats.mqtt_url)
     first = paho.Client(paho.CallbackAPIVersion.VERSION2, client_id="first")  # the broker makes its MQTT streams
@@ -197,12 +200,15 @@ class Case:
             return senders.post, (ports["http"], self.name)
         if self.name == "gb26875":
             return senders.send_frames, (ports["gb26875"],)
+        if self.name == "jt808":
+            return senders.send_locations, (ports["jt808"],)
         return senders.publish, (nats.mqtt_url, self.readings // VALUES)
 
 
 CASES = [
     Case("columns", ROWS, 800, 4000), Case("http_json", ROWS, 300, 1500), Case("line", ROWS, 300, 1500),
-    Case("gb26875", OBJECTS, 3000, 60_000), Case("mqtt batch", 60 * VALUES, 1000, 8000),
+    Case("gb26875", OBJECTS, 3000, 60_000), Case("jt808", PLACES, 10_000, 200_000),
+    Case("mqtt batch", 60 * VALUES, 1000, 8000),
     Case("mqtt single", VALUES, 2000, 20_000), Case("mqtt interval", VALUES, 20_000, 300_000, durable=False),
 ]  # fmt: skip
 

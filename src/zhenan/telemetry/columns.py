@@ -88,15 +88,21 @@ class Columns:
 
     def pack(self) -> bytes:
         """As bytes: head, then each array little-endian, one after the other. 16 + 21 n bytes."""
-        body = b"".join(
-            (
-                self.point.astype("<i4", copy=False).tobytes(),
-                self.ts.astype("<i8", copy=False).tobytes(),
-                self.value.astype("<f8", copy=False).tobytes(),
-                self.quality.tobytes(),
-            )
-        )
-        return _HEAD.pack(_MAGIC, _VERSION, len(self), zlib.crc32(body)) + body
+        return bytes(self.packed((self,)))
+
+    @staticmethod
+    def packed(parts: Sequence[Columns]) -> bytearray:
+        """The parts one after the other, as `pack` writes them: each array is copied once."""
+        count = sum(map(len, parts))
+        data = bytearray(_HEAD.size + count * ROW_BYTES)
+        at = _HEAD.size
+        for name, kind in (("point", "<i4"), ("ts", "<i8"), ("value", "<f8"), ("quality", "u1")):
+            place = np.frombuffer(data, kind, count, at)
+            at += place.nbytes
+            if count:
+                np.concatenate([getattr(part, name) for part in parts], out=place)
+        _HEAD.pack_into(data, 0, _MAGIC, _VERSION, count, zlib.crc32(memoryview(data)[_HEAD.size :]))
+        return data
 
     @classmethod
     def unpack(cls, data: bytes | memoryview) -> Self:

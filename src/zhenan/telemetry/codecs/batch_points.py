@@ -202,6 +202,34 @@ def frames(data, most, starts, ends):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def packets(data, most, starts, ends):  # type: ignore[no-untyped-def]
+    """How many whole good frames of JT/T 808 stand one behind the other from the first byte on, at most `most`; their
+    places, flags included, are written to `starts` and `ends`. Two may share a flag, and flags may be doubled. What
+    comes behind the last frame's closing flag, and whatever bends the standard, is for the splitter."""
+    plain = np.empty(MAX_FRAME, np.uint8)
+    at, n = np.int64(0), 0
+    while n < most and at < data.size and data[at] == 0x7E:
+        while at + 1 < data.size and data[at + 1] == 0x7E:
+            at += 1
+        end = at + 1
+        while end < data.size and data[end] != 0x7E and end - at < MAX_FRAME:
+            end += 1
+        end += 1
+        if end > data.size or end - at > MAX_FRAME or data[end - 1] != 0x7E:
+            break
+        size = _unescape(data, at, end, plain)
+        if size < 12:
+            break
+        head = (17 if plain[2] & 0x40 else 12) + (4 if plain[2] & 0x20 else 0)
+        if size != head + (np.int64(plain[2] & 3) << 8 | np.int64(plain[3])):
+            break
+        starts[n], ends[n] = at, end
+        n += 1
+        at = end - 1
+    return n
+
+
+@compiled
 def _analogues(  # type: ignore[no-untyped-def]
     data, starts, ends, received, latest, per_unit, slots, keys, first, points, bits, numbers, point, ts, value,
     quality, upto, slow,
@@ -335,4 +363,4 @@ def _locations(  # type: ignore[no-untyped-def]
     return n
 
 
-__all__ = ["LOCATION", "Decoded", "Entry", "Table", "analogue_table", "decode", "frames", "location_table"]
+__all__ = ["LOCATION", "Decoded", "Entry", "Table", "analogue_table", "decode", "frames", "location_table", "packets"]

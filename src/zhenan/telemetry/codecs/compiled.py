@@ -109,7 +109,7 @@ def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
     negative = data[i] == 45
     if negative:
         i += U(1)
-    first, mantissa, power = i, U(0), 0
+    first, mantissa, power = i, U(0), np.int64(0)
     digit = U(data[i]) - U(48)
     while digit < U(10):
         mantissa = mantissa * U(10) + digit
@@ -162,12 +162,12 @@ def _power(data, i):  # type: ignore[no-untyped-def]
     down = data[i] == 45
     if down or data[i] == 43:
         i += U(1)
-    first, said = i, 0
+    first, said = i, np.int64(0)
     while data[i] >= 48 and data[i] <= 57 and i - first < U(5):
         said = said * 10 + np.int64(data[i]) - 48
         i += U(1)
     if i == first or i - first > U(4):
-        return U(0), 0
+        return U(0), said
     return i, -said if down else said
 
 
@@ -280,21 +280,21 @@ def find(slots, hashes, starts, text, data, start, end):  # type: ignore[no-unty
 
 
 @compiled
+def _same(a, i, b, j, size):  # type: ignore[no-untyped-def]
+    k = U(0)
+    while k < size and a[i + k] == b[j + k]:
+        k += U(1)
+    return k == size
+
+
+@compiled
 def is_pair(starts, text, n, data, start, end, start2, end2):  # type: ignore[no-untyped-def]
     """Whether name n is data[start:end], a zero byte, data[start2:end2]."""
     s = U(starts[n])
     first, second = U(end - start), U(end2 - start2)
     if U(starts[n + 1]) - s != first + U(1) + second or text[s + first] != 0:
         return False
-    a, b = U(start), U(start2)
-    for i in range(first):
-        if text[s + i] != data[a + i]:
-            return False
-    s += first + U(1)
-    i = U(0)
-    while i < second and text[s + i] == data[b + i]:
-        i += U(1)
-    return i == second
+    return _same(text, s, data, U(start), first) and _same(text, s + first + U(1), data, U(start2), second)
 
 
 @compiled

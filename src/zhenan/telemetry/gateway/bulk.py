@@ -269,12 +269,16 @@ def points_of(devices: Sequence[Device]) -> Points:
             names.append(channel_name(device.key, channel))
             numbers.append((one.id if plain else -1, at, one.scale, one.offset, one.low, one.high))
     table = np.array(numbers, np.float64).reshape(-1, 6)
+    scale, offset, low, high = (np.ascontiguousarray(table[:, n]) for n in range(2, 6))
     return Points(
         names_of([device.key.encode() for device in devices]),
         names_of(names),
         table[:, 0].astype(np.int32),
         table[:, 1].astype(np.int32),
-        *(np.ascontiguousarray(table[:, n]) for n in range(2, 6)),
+        scale,
+        offset,
+        low,
+        high,
         np.arange(1, len(names) + 1, dtype=np.int32),
     )
 

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from nats.aio.client import Client
 
 from zhenan.telemetry.codecs.jt808 import Reassembler
 from zhenan.telemetry.gateway.attachments import Address
@@ -27,6 +26,7 @@ from zhenan.telemetry.gateway.sessions_jt808 import Jt808, Media
 from zhenan.telemetry.gateway.tcp import Limits, Listener
 from zhenan.telemetry.gateway.udp import UdpListener
 from zhenan.telemetry.log.tasks import end
+from zhenan.telemetry.log.wire import WireClient
 
 log = structlog.get_logger("zhenan.gateway")
 Load = Callable[[], Awaitable[tuple[str, Sequence[PointLike]]]]
@@ -73,8 +73,8 @@ class Gateway:
     """
 
     def __init__(
-        self, client: Client, load: Load, stamp: Stamp, config: Config | None = None, load_keys: LoadKeys | None = None,
-        *, media: Callable[[Media], bool] | None = None,
+        self, client: WireClient, load: Load, stamp: Stamp, config: Config | None = None,
+        load_keys: LoadKeys | None = None, *, media: Callable[[Media], bool] | None = None,
     ) -> None:  # fmt: skip
         self.client, self._load, self._stamp, self.config = client, load, stamp, config or Config()
         self.counters = Counters()

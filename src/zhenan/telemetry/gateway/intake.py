@@ -30,6 +30,7 @@ from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import KEYS, MAX_KEYS, RECEIVED, SOURCE_SEQ, Chain, read_keys, write_keys
 from zhenan.telemetry.log.follower import Follower
 from zhenan.telemetry.log.retry import retried
+from zhenan.telemetry.tracks.columns import PositionColumns
 from zhenan.telemetry.tracks.stream import Position, PositionLog
 
 REFUSED: Final = "Zn-Refused"
@@ -53,7 +54,8 @@ class Batch:
     parts: list[Columns] = field(default_factory=list)
     tail: Rows = field(default_factory=Rows)  # of small messages, behind the parts
     readings: int = 0
-    positions: list[Position] = field(default_factory=list)
+    positions: list[Position | PositionColumns] = field(default_factory=list)
+    places: int = 0  # how many positions those are
     keys: list[bytes] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
     refused: dict[str, int] = field(default_factory=dict)
@@ -63,7 +65,7 @@ class Batch:
     def full(self) -> bool:
         return (
             self.readings >= self.most
-            or len(self.positions) >= MAX_READINGS
+            or self.places >= MAX_READINGS
             or len(self.keys) >= MAX_KEYS
             or self.refused_bytes >= MAX_REFUSED_BYTES
             or len(self.refusals) >= quarantine.MAX_ROWS - 600
@@ -81,10 +83,10 @@ class Batch:
         self._close_tail()
         self.parts.append(rows)
 
-    def columns(self) -> Columns:
+    def whole(self) -> list[Columns]:
         """All readings, in the order in which they came."""
         self._close_tail()
-        return Columns.concat(self.parts)
+        return self.parts
 
     def _close_tail(self) -> None:
         if len(self.tail):
@@ -214,7 +216,7 @@ class Intake:
         keys: Sequence[bytes] = (),
         refusals: Iterable[Refusal] = (),
         source_seq: int = 0,
-        positions: Iterable[Position] = (),
+        positions: Sequence[Position] | PositionColumns = (),
     ) -> asyncio.Future[None]:
         """Readings, positions and refusals of one message; the future resolves when they are on disk.
 
@@ -226,7 +228,9 @@ class Intake:
         if size > self.most:
             raise ValueError(f"a message may have {self.most} readings; got {size}")
         batch = self._batch(size)
-        batch.positions += positions
+        if len(positions):
+            batch.places += len(positions)
+            batch.positions += [positions] if isinstance(positions, PositionColumns) else positions
         known = keys if key is None else (key, *keys)
         if rows is not None and size:
             mask = 0 if key is None else self._mask(key)
@@ -308,7 +312,6 @@ class Intake:
 
     async def _commit(self, batch: Batch) -> None:
         now_ms = time.time_ns() // 1_000_000
-        columns = batch.columns()
         headers = {RECEIVED: str(now_ms)}
         if batch.keys:
             headers[KEYS] = write_keys(batch.keys)
@@ -320,16 +323,22 @@ class Intake:
         if batch.refusals:
             await self.quarantine.commit(quarantine.pack(batch.refusals), {RECEIVED: str(now_ms)})
         await self.positions.commit(batch.positions)
-        parts = {0: columns} if self.lanes == 1 else dict(columns.split(self._lanes(columns)))
-        first = parts.pop(0, None) or Columns.empty()
-        await asyncio.gather(*(self.chains[lane].commit(part.pack(), headers) for lane, part in parts.items()))
+        parts = self._by_lane(batch.whole())
+        first = parts.pop(0, [])
+        await asyncio.gather(*(self.chains[lane].commit(Columns.packed(part), headers) for lane, part in parts.items()))
         totals = {
             reason: self.totals.get(reason, 0) + batch.refused.get(reason, 0)
             for reason in {*self.totals, *batch.refused}
         }
-        await self.chains[0].commit(first.pack(), {**headers, REFUSED: json.dumps(totals)})
+        await self.chains[0].commit(Columns.packed(first), {**headers, REFUSED: json.dumps(totals)})
         self.totals = totals
-        self._committed(len(columns))
+        self._committed(batch.readings)
+
+    def _by_lane(self, parts: list[Columns]) -> dict[int, list[Columns]]:
+        if self.lanes == 1:
+            return {0: parts}
+        columns = Columns.concat(parts)
+        return {lane: [part] for lane, part in columns.split(self._lanes(columns))}
 
     def _committed(self, readings: int) -> None:
         self.counters.add("commits")

@@ -12,8 +12,6 @@ from typing import Final, Protocol
 
 import msgspec
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 
 from zhenan.telemetry.codecs import mqtt_json
 from zhenan.telemetry.codecs.base import BAD, GOOD, CodecError
@@ -29,9 +27,10 @@ from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Registry, Rows, map_readings, shown
 from zhenan.telemetry.log.connect import PASSING
 from zhenan.telemetry.log.follower import Message
+from zhenan.telemetry.log.wire import WireClient
 
 PROTOCOL: Final = "mqtt_json"
-QOS: Final = "Nmqtt-Pub"
+QOS: Final = b"\r\nNmqtt-Pub:"
 _PREFIX: Final = "$MQTT.msgs."
 _TURN_S: Final = 0.005
 _MAX_TOPICS: Final = 200_000
@@ -69,7 +68,7 @@ def _read_topic(subject: str) -> tuple[str, str]:
 class MqttListener:
     """Telemetry of MQTT devices. The topic's device is the identity; what a payload says of itself is not believed."""
 
-    def __init__(self, client: Client, registry: Registry, intake: Intake, counters: Counters, *,
+    def __init__(self, client: WireClient, registry: Registry, intake: Intake, counters: Counters, *,
                  messages_per_s: float = 200, burst: float = 1000) -> None:  # fmt: skip
         self.client, self.registry, self.intake, self.counters = client, registry, intake, counters
         self.queue = MqttQueue(client)
@@ -84,7 +83,7 @@ class MqttListener:
         if resumed.epoch and resumed.epoch != self.intake.epoch:
             log.warning("mqtt.queue_is_new", was=resumed.epoch, epoch=self.intake.epoch)
             resumed.sequences, resumed.kept = [0] * self.intake.lanes, frozenset()
-        await self.client.subscribe("d.*.up.>", cb=self._at_most_once)
+        await self.client.subscribe_direct("d.*.up.>", self._at_most_once)
         with contextlib.suppress(*PASSING):
             await self.client.flush()
         self.ready.set()
@@ -121,10 +120,10 @@ class MqttListener:
         subject = message.subject.removeprefix(_PREFIX)
         return self._take(subject, message.data, message.at_ms, message.seq)
 
-    async def _at_most_once(self, message: Msg) -> None:
+    def _at_most_once(self, subject: bytes, reply: bytes, data: bytes, headers: bytes) -> None:
         """QoS 0: taken when we are here, promised nothing. Those of QoS 1 are in the queue too and are left to it."""
-        if (message.headers or {}).get(QOS, "0").startswith("0"):
-            self._take(message.subject, message.data, time.time_ns() // 1_000_000, 0)
+        if QOS not in headers or headers.partition(QOS)[2].lstrip().startswith(b"0"):
+            self._take(subject.decode("utf-8", "replace"), data, time.time_ns() // 1_000_000, 0)
 
     def _take(self, subject: str, data: bytes, at_ms: int, seq: int) -> asyncio.Future[None]:
         self.counters.add("frames", PROTOCOL)

@@ -13,19 +13,18 @@ import contextlib
 import json
 import time
 from collections import deque
-from typing import Any, Final
+from typing import Final
 
 import nats.errors
 import nats.js.errors
 import structlog
-from nats.aio.client import Client
-from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.connect import PASSING, wait_connected
 from zhenan.telemetry.log.follower import Message
+from zhenan.telemetry.log.wire import WireClient
 
 log = structlog.get_logger("zhenan.gateway")
 FILTER: Final = "$MQTT.msgs.d.*.up.>"
@@ -34,12 +33,14 @@ BATCH: Final = 1024
 _ACK_WAIT_S: Final = 10.0
 _MAX_PENDING: Final = 65_536
 _HEARTBEAT_S: Final = 2.0
+_STATUS: Final = b"NATS/1.0 "  # how the broker's own words begin; with a message there is no blank
+_Delivery = tuple[bytes, bytes, bytes, bytes]  # subject, where to acknowledge, data, headers
 
 
 class MqttQueue:
     """Messages behind sequence `taken`, in order. `acknowledge` when they are in the log."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: WireClient) -> None:
         self.client = client
         self.js = client.jetstream(timeout=5)
         self.taken = 0  # every message up to here was returned, or was acknowledged before
@@ -48,7 +49,7 @@ class MqttQueue:
         self._replies: list[tuple[int, str]] = []  # (sequence, where to acknowledge), ascending
         self._found: list[Message] = []
         self._subscription: Subscription | None = None
-        self._came: deque[Msg] = deque()
+        self._came: deque[_Delivery] = deque()
         self._woken = asyncio.Event()
         self._inbox = ""
         self._asked = 0
@@ -134,18 +135,16 @@ class MqttQueue:
         self.taken = max(self.taken, at)
         self._delivered = info.delivered.consumer_seq if info.delivered else 0
         self._inbox = self.client.new_inbox()
-        # A call for each delivery costs a tenth of asking the client for each; one that comes late from a connection
-        # given up meanwhile goes into that one's own queue, which nobody reads any more.
-        came: deque[Msg] = deque()
+        # One that comes late from a connection given up meanwhile goes into that one's own queue, which nobody reads
+        # any more. No more can come than was asked for.
+        came: deque[_Delivery] = deque()
         self._came = came
 
-        async def arrived(message: Msg) -> None:
-            came.append(message)
+        def arrived(*delivery: bytes) -> None:
+            came.append(delivery)  # type: ignore[arg-type]
             self._woken.set()
 
-        self._subscription = await self.client.subscribe(
-            self._inbox, cb=arrived, pending_msgs_limit=200_000, pending_bytes_limit=512 * 1024 * 1024
-        )
+        self._subscription = await self.client.subscribe_direct(self._inbox, arrived)
         self._asked, self._heard, self._reconnects = 0, time.monotonic(), reconnects
 
     async def _fetch(self, seq: int) -> Message | None:
@@ -159,7 +158,7 @@ class MqttQueue:
     async def _drop(self) -> None:
         if self._subscription is not None:
             with contextlib.suppress(*PASSING):
-                await self._subscription.unsubscribe()
+                await self.client.unsubscribe_direct(self._subscription)
             self._subscription = None
 
     async def _ask(self) -> None:
@@ -192,13 +191,13 @@ class MqttQueue:
                 continue
             raw = self._came.popleft()
             self._heard = time.monotonic()
-            if raw.headers and "Status" in raw.headers:
-                self._status(raw.headers)
+            if raw[3].startswith(_STATUS):
+                self._status(raw[3])
             elif not await self._delivery(raw):
                 break
 
-    def _status(self, headers: dict[str, str]) -> None:
-        code, words = headers.get("Status", ""), headers.get("Description", "")
+    def _status(self, headers: bytes) -> None:
+        code, _, words = headers[len(_STATUS) :].partition(b"\r\n")[0].decode("utf-8", "replace").partition(" ")
         if code == "100":
             return
         if code in ("404", "408") or (code == "409" and "Consumer" not in words and "Server" not in words):
@@ -206,9 +205,11 @@ class MqttQueue:
             return
         raise nats.errors.Error(f"{code} {words}")
 
-    async def _delivery(self, raw: Any) -> bool:
+    async def _delivery(self, raw: _Delivery) -> bool:
         """Take one delivery; False when one before it was lost, and everything is to be looked at again."""
-        parts = raw.reply.split(".")
+        subject, where, data, _ = raw
+        reply = where.decode("ascii")
+        parts = reply.split(".")
         waiting, at_ns, consumer_seq, seq = (int(parts[-n]) for n in (1, 2, 3, 4))
         self._asked = max(0, self._asked - 1)
         if consumer_seq != self._delivered + 1:
@@ -216,9 +217,9 @@ class MqttQueue:
             return False
         self._delivered, self.waiting = consumer_seq, waiting
         if seq <= self._acknowledged:  # its acknowledgement was lost
-            await self.client.publish(raw.reply, b"+ACK")
+            await self.client.publish(reply, b"+ACK")
         elif seq > self.taken:
-            self._replies.append((seq, raw.reply))
-            self._found.append(Message(seq, raw.subject, raw.data, raw.headers or {}, at_ns // 1_000_000, waiting))
+            self._replies.append((seq, reply))
+            self._found.append(Message(seq, subject.decode("utf-8", "replace"), data, {}, at_ns // 1_000_000, waiting))
             self.taken = seq
         return True

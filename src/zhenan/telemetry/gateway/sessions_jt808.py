@@ -17,7 +17,7 @@ from zhenan.telemetry.codecs.commands import Command, Said
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.gateway.attachments import NUMBER_TIME, Address, number_of
 from zhenan.telemetry.gateway.downlink import Downlink, Order
-from zhenan.telemetry.gateway.message_key import key_of
+from zhenan.telemetry.gateway.message_key import key_of, location_key
 from zhenan.telemetry.gateway.registry import Registry
 from zhenan.telemetry.gateway.sessions import Taken, Wired
 
@@ -94,6 +94,8 @@ class Jt808(Wired):
             self._answer(taken, head)  # never answered itself
         else:
             self._message(taken, packet, now_ms)
+            if taken.key is not None and head["msg_id"] == "0x0200" and packet.header.packet is None:
+                taken.key = location_key(raw)
         return taken
 
     def code_of(self, phone: str) -> str:
@@ -101,7 +103,8 @@ class Jt808(Wired):
         digits = phone.lstrip("0").lower().encode("ascii", "replace")
         return hmac.new(self.secret, digits, hashlib.sha256).hexdigest()[:16]
 
-    def _next(self) -> int:
+    def next_serial(self) -> int:
+        """Of our next message on this connection."""
         self._serial = self._serial + 1 & 0xFFFF
         return self._serial
 
@@ -109,9 +112,9 @@ class Jt808(Wired):
         if taken.device is None:
             taken.problem = (quarantine.UNKNOWN, "asks to be registered")
             taken.key = key_of(self.protocol, jt808.message_key(decoded))
-            taken.reply = jt808.register_response(decoded, self._next(), 4)
+            taken.reply = jt808.register_response(decoded, self.next_serial(), 4)
         else:
-            taken.reply = jt808.register_response(decoded, self._next(), 0, self.code_of(taken.identity))
+            taken.reply = jt808.register_response(decoded, self.next_serial(), 0, self.code_of(taken.identity))
 
     def _sign_in(self, taken: Taken, decoded: Decoded) -> None:
         code = str(decoded.get("body", {}).get("auth_code", ""))
@@ -128,7 +131,7 @@ class Jt808(Wired):
         else:
             taken.problem = (quarantine.IDENTITY, "wrong authentication code")
             taken.key = key_of(self.protocol, jt808.message_key(decoded))
-        taken.reply = jt808.general_response(decoded, self._next(), jt808.OK if good else jt808.FAILED)
+        taken.reply = jt808.general_response(decoded, self.next_serial(), jt808.OK if good else jt808.FAILED)
 
     def _answer(self, taken: Taken, decoded: Decoded) -> None:
         if taken.identity not in self.signed_in:
@@ -141,7 +144,7 @@ class Jt808(Wired):
     def _message(self, taken: Taken, packet: jt808.Packet, now_ms: int) -> None:
         head = taken.decoded or {}
         if taken.identity not in self.signed_in:
-            taken.reply = jt808.general_response(head, self._next(), jt808.FAILED)
+            taken.reply = jt808.general_response(head, self.next_serial(), jt808.FAILED)
             taken.kind = "not_signed_in"
             return
         self.at_hand(taken.device, head)
@@ -149,7 +152,7 @@ class Jt808(Wired):
         if whole is None:
             # Said yes to from memory, for the terminal goes on only then: what a killed gateway forgets is asked for
             # again (0x8003), and the last part, without which nothing is whole, is answered from the disk.
-            taken.reply = jt808.general_response(head, self._next())
+            taken.reply = jt808.general_response(head, self.next_serial())
             return
         decoded = taken.decoded = head if whole is packet else jt808.decode_packet(whole)
         taken.readings = jt808.readings(decoded, now_ms)
@@ -170,7 +173,7 @@ class Jt808(Wired):
         alarm = decoded.get("body", {}).get("alarm", 0) if head["msg_id"] == "0x0200" else 0
         if result == jt808.OK and alarm & jt808.LATCHED_ALARMS:
             result = jt808.ALARM_HANDLED
-        frames = [jt808.general_response(head, self._next(), result)]
+        frames = [jt808.general_response(head, self.next_serial(), result)]
         if result in (jt808.OK, jt808.ALARM_HANDLED):
             if head["msg_id"] == MEDIA and "body" in decoded:
                 frames += self._take_media(taken, decoded, whole)
@@ -188,7 +191,7 @@ class Jt808(Wired):
         )  # fmt: skip
         if not self.media(media):
             return []
-        header = jt808.reply_header(decoded, 0x8800, self._next())
+        header = jt808.reply_header(decoded, 0x8800, self.next_serial())
         return [jt808_commands.media_done(header, body["media_id"])]
 
     def _ask_files(self, taken: Taken, decoded: Decoded, now_ms: int) -> list[bytes]:
@@ -204,7 +207,7 @@ class Jt808(Wired):
             self._asked[seen] = None
             if len(self._asked) > MAX_ASKED:
                 del self._asked[next(iter(self._asked))]
-            serial = self._next()
+            serial = self.next_serial()
             frame = jt808.ask_files(
                 jt808.reply_header(decoded, 0x9208, serial), ip=self.files.host, tcp_port=self.files.port, udp_port=0,
                 alarm_key=key, alarm_no=number, dialect=dialect,
@@ -217,7 +220,9 @@ class Jt808(Wired):
         """Parts of long messages that do not come are asked for (0x8003), and files that were not promised."""
         frames = []
         for lacking in self.reassembler.ask(self._phone, now_ms):
-            header = jt808.reply_header(jt808.header_fields(jt808.Packet(lacking.header, b"")), 0x8003, self._next())
+            header = jt808.reply_header(
+                jt808.header_fields(jt808.Packet(lacking.header, b"")), 0x8003, self.next_serial()
+            )
             frames.append(jt808.ask_again(header, lacking.first_serial, lacking.missing))
         for serial, request in list(self._requests.items()):
             if now_ms - request.sent_ms < AGAIN_MS * math.factorial(request.times):
@@ -231,7 +236,7 @@ class Jt808(Wired):
 
     def ask(self, command: Command, order: Order, now_ms: int) -> tuple[Any, bytes]:
         """The frame of an order, under the next serial of ours."""
-        serial = self._next()
+        serial = self.next_serial()
         return serial, jt808_commands.write(command, order.args, serial=serial, last=self.last, now_ms=now_ms)
 
     def said(self, command: Command, decoded: Decoded) -> Said | None:

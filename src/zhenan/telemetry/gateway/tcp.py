@@ -8,6 +8,8 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -15,12 +17,13 @@ import structlog
 
 from zhenan.telemetry.codecs.base import BadFrame, CodecError, Frame
 from zhenan.telemetry.columns import Columns
-from zhenan.telemetry.gateway import quarantine, quick
+from zhenan.telemetry.gateway import quarantine, quick, quick_jt808
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.quick import Quick
+from zhenan.telemetry.gateway.quick_jt808 import QuickJt808
 from zhenan.telemetry.gateway.registry import map_readings, shown
 from zhenan.telemetry.gateway.seconds import Seconds
 from zhenan.telemetry.gateway.sessions import Session, Taken
@@ -58,7 +61,8 @@ class Listener:
         self.limits = limits or Limits()
         self.buckets = Buckets(self.limits.frames_per_s, self.limits.burst)
         self.seconds = Seconds()
-        self.quick = Quick(intake.registry) if protocol == quick.PROTOCOL else None
+        self.quick: Quick | QuickJt808 | None = None
+        self.warming: asyncio.Task[None] | None = None
         self.port = 0
         self.open: set[Connection] = set()
         self._server: asyncio.Server | None = None
@@ -66,13 +70,30 @@ class Listener:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Listen; returns the port (0 asks for any free one)."""
         more: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": 10, "ssl_shutdown_timeout": 2} if tls else {}
+        self.warming = asyncio.create_task(self.warm())
         self._server = await asyncio.start_server(self._serve, host, port, limit=_READ, backlog=1024, **more)
         self.port = int(self._server.sockets[0].getsockname()[1])
         log.info("gateway.listening", protocol=self.protocol, host=host, port=self.port, tls=tls is not None)
         return self.port
 
+    async def warm(self) -> None:
+        """Compile (or load) the loops for the common frames. Until that is done every frame is read singly: devices
+        need not wait for the compiler."""
+        known: Quick | QuickJt808
+        if self.protocol == quick.PROTOCOL:
+            known = Quick(self.intake.registry)
+        elif self.protocol == quick_jt808.PROTOCOL:
+            known = QuickJt808(self.intake.registry)
+        else:
+            return
+        await asyncio.to_thread(known.warm_up)
+        await asyncio.to_thread(Seconds().spread, np.zeros(1, np.int32), np.zeros(1, np.int64))
+        self.quick = known
+
     async def stop(self) -> None:
         """Take no more; what was taken is answered as far as the log allows."""
+        if self.warming is not None:
+            self.warming.cancel()
         if self._server is not None:
             self._server.close()
         for connection in list(self.open):
@@ -137,7 +158,8 @@ class Connection:
         while True:
             wait_s = limits.partial_s if splitter.pending else limits.idle_s
             try:
-                data = await asyncio.wait_for(self.reader.read(_READ), wait_s)
+                async with asyncio.timeout(wait_s):
+                    data = await self.reader.read(_READ)
             except TimeoutError:
                 if not splitter.pending:
                     self.listener.counters.add("idle", self.listener.protocol)
@@ -178,53 +200,59 @@ class Connection:
             self.listener.counters.add("slowed", self.listener.protocol)
             await asyncio.sleep(wait_ms / 1000)
 
-    async def _quickly(self, data: bytes, known: Quick) -> bytes:
+    async def _quickly(self, data: bytes, known: Quick | QuickJt808) -> bytes:
         """Take the whole frames that a read begins with, those of the common kind together; what is behind them."""
         at = now_ms()
         read = known.read(data, at)
         if read is None:
             return data
-        first, count, slow = 0, len(read.starts), read.said.slow.tolist()
-        if self.listener.intake.torn:
-            for n, (start, end) in enumerate(zip(read.starts, read.ends, strict=True)):
-                slow[n] = slow[n] or quick.key_of(data[start:end]) in self.listener.intake.torn
-        while first < count:
+        slow, torn, session = read.said.slow.tolist(), self.listener.intake.torn, self.session
+        frames = [data[start:end] for start, end in zip(read.starts, read.ends, strict=True)]
+        if torn:
+            slow = [not_plain or known.key_of(raw) in torn for raw, not_plain in zip(frames, slow, strict=True)]
+        first = 0
+        while first < len(frames):
             await self.listener.intake.room()
-            last = first + 1
-            if slow[first]:
-                await self._frame(data[read.starts[first] : read.ends[first]])
+            last = first
+            while last < len(frames) and not slow[last] and known.fits(session, frames[last]):
+                last += 1
+            if last > first:
+                await self._run(known, data, frames, read, first, last, at)
             else:
-                while last < count and not slow[last]:
-                    last += 1
-                await self._run(data, read, first, last, at)
+                await self._frame(frames[first])
+                last = first + 1
             await self._share(last - first)
             first = last
-        return data[read.ends[-1] :]
+        return read.rest
 
-    async def _run(self, data: bytes, read: quick.Read, first: int, last: int, at: int) -> None:
+    async def _run(
+        self, known: Quick | QuickJt808, data: bytes, frames: list[bytes], read: quick.Read, first: int, last: int,
+        at: int,
+    ) -> None:  # fmt: skip
         """Frames first … last - 1 of a read, all understood."""
-        intake, protocol, time_ = self.listener.intake, self.listener.protocol, quick.clock(at)
+        intake, protocol = self.listener.intake, self.listener.protocol
         fresh, keys = np.ones(last - first, np.bool_), dict[bytes, None]()
-        answers: list[tuple[asyncio.Future[None] | None, bytes]] = []
+        before: list[asyncio.Future[None] | None] = []
         for n in range(first, last):
-            raw = data[read.starts[n] : read.ends[n]]
-            key, done = quick.key_of(raw), None
+            key, done = known.key_of(frames[n]), None
             if key in keys or (done := intake.again(key)) is not None:
                 fresh[n - first] = False
                 self.listener.counters.add("again", protocol)
             else:
                 keys[key] = None
-            answers.append((done, quick.confirm(raw, time_)))
+            before.append(done)
         self.bad = 0
         self.listener.counters.add("frames", protocol, last - first)
-        self._know(Taken(data[read.starts[first] + 12 : read.starts[first] + 18][::-1].hex(), None))
+        identity = known.identity(frames[first])
+        self._know(Taken(identity, None))
         stored: asyncio.Future[None] | None = None
         if keys:
             rows, which = read.said, quick.chosen(read.said, first, last, fresh)
             columns = Columns(rows.point[which], rows.ts[which], rows.value[which], rows.quality[which])
             self.listener.seconds.spread(columns.point, columns.ts)
-            stored = intake.take(columns, keys=list(keys))
-        for done, reply in answers:
+            positions = known.positions(data, read, first + np.flatnonzero(fresh), identity, at)
+            stored = intake.take(columns, keys=list(keys), positions=positions)
+        for done, reply in zip(before, known.answers(self.session, frames[first:last], at), strict=True):
             await self.answers.put((done or stored, reply))
 
     async def _frame(self, raw: bytes) -> None:
@@ -239,7 +267,7 @@ class Connection:
         counters.add("frames", protocol)
         self._know(taken)
         done: asyncio.Future[None] | None = None
-        if taken.key is not None and self.listener.quick is not None:
+        if taken.key is not None and self.listener.protocol == quick.PROTOCOL:
             taken.key = quick.key_of(raw)  # however a frame was read: its resend may be read the other way
         if taken.key is not None:
             done = self.listener.intake.again(taken.key)
@@ -305,20 +333,33 @@ class Connection:
         self.listener.intake.take(refusals=[refusal])
 
     async def _answer(self) -> None:
-        """Send answers in the order of their frames, each once its frame is on disk."""
-        while (item := await self.answers.get()) is not None:
-            done, reply = item
-            if done is not None:
-                try:
-                    await asyncio.shield(done)
-                except asyncio.CancelledError:
-                    raise
-                except Exception:  # the log is lost to this process: nothing more may be acknowledged
-                    self.close()
-                    continue
-            try:
-                self.writer.write(reply)
-                await asyncio.wait_for(self.writer.drain(), self.listener.limits.drain_s)
-            except (ConnectionError, TimeoutError):  # gone, or does not read what it asked for
-                self.writer.transport.abort()
-                self.close()
+        """Send answers in the order of their frames, each once its frame is on disk; those of one commit together."""
+        ended = False
+        while not ended:
+            items = [await self.answers.get()]
+            while not self.answers.empty():
+                items.append(self.answers.get_nowait())
+            ended = items[-1] is None
+            for done, together in groupby(filter(None, items), itemgetter(0)):
+                if done is None or await self._stored(done):
+                    await self._write([reply for _, reply in together])
+
+    async def _stored(self, done: asyncio.Future[None]) -> bool:
+        """Wait for a commit; False when the log is lost to this process: nothing more may be acknowledged."""
+        try:
+            await asyncio.shield(done)
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            self.close()
+            return False
+        return True
+
+    async def _write(self, replies: list[bytes]) -> None:
+        try:
+            self.writer.writelines(replies)
+            async with asyncio.timeout(self.listener.limits.drain_s):
+                await self.writer.drain()
+        except (ConnectionError, TimeoutError):  # gone, or does not read what it asked for
+            self.writer.transport.abort()
+            self.close()

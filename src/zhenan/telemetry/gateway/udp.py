@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 import structlog
@@ -63,6 +63,11 @@ class Sender:
         if data and not self.transport.is_closing():
             self.transport.sendto(data, self._peer)
 
+    def writelines(self, several: Iterable[bytes]) -> None:
+        """An answer a datagram."""
+        for data in several:
+            self.write(data)
+
     async def drain(self) -> None:
         """A datagram is gone when it is sent."""
 
@@ -95,11 +100,14 @@ class UdpListener(asyncio.DatagramProtocol):
         transport, _ = await loop.create_datagram_endpoint(lambda: self, local_addr=(host, port))
         self._transport = transport
         self.port = int(transport.get_extra_info("sockname")[1])
+        self.listener.warming = asyncio.create_task(self.listener.warm())
         log.info("gateway.listening", protocol=f"{self.protocol}/udp", host=host, port=self.port)
         return self.port
 
     async def stop(self) -> None:
         """Take no more; what was taken is answered as far as the log allows."""
+        if self.listener.warming is not None:
+            self.listener.warming.cancel()
         for waiting in self._peers.values():
             waiting.feed_eof()
         if self._tasks:

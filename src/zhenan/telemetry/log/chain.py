@@ -92,7 +92,7 @@ class Chain:
         self.head = await head_of(self.js, self.stream, self.subject)
         return self.head
 
-    async def commit(self, data: bytes, headers: Mapping[str, str]) -> int:
+    async def commit(self, data: bytes | bytearray, headers: Mapping[str, str]) -> int:
         """Write one commit and return its sequence once it is on disk; waits as long as it takes. Raises Fenced."""
         self._count += 1
         commit_id = f"{self.subject}.{self._run}.{self._count}"
@@ -108,11 +108,11 @@ class Chain:
                 self.head, self._taken = Head(seq, full, b""), 0
                 return seq
 
-    async def _attempt(self, data: bytes, headers: dict[str, Any]) -> int | None:
+    async def _attempt(self, data: bytes | bytearray, headers: dict[str, Any]) -> int | None:
         try:
-            seq = (await self.js.publish(self.subject, data, headers=headers)).seq
+            answer = await self.js.publish(self.subject, data, headers=headers)  # type: ignore[arg-type]
             self._unanswered = 0
-            return seq
+            return answer.seq
         except nats.js.errors.APIError as err:
             if err.err_code not in WRONG_LAST:
                 log.error("log.commit_refused", subject=self.subject, error=str(err))

@@ -9,6 +9,8 @@ import nats.errors
 import structlog
 from nats.aio.client import PERMISSIONS_ERR, Client
 
+from zhenan.telemetry.log.wire import WireClient
+
 log = structlog.get_logger("zhenan.log")
 RECONNECT_S = 0.2
 
@@ -28,8 +30,8 @@ def servers(url: str) -> list[str]:
     return found
 
 
-class LastingClient(Client):
-    """The library's client without the three ways in which it would stay away for good.
+class LastingClient(WireClient):
+    """The client without the three ways in which it would stay away for good.
 
     It closes itself at most errors that a server tells before it hangs up (a shutdown, too many connections, an
     authentication that took too long); it waits for what was written last to be sent over a connection that is dead,
@@ -59,7 +61,7 @@ class LastingClient(Client):
                 return
 
 
-async def connect(url: str, name: str) -> Client:
+async def connect(url: str, name: str) -> WireClient:
     """Connect, waiting for the broker as long as it takes; afterwards the client reconnects by itself."""
     warned = False
     while True:

@@ -72,6 +72,7 @@ def test_frames_read_together_end_as_frames_read_singly(tmp_nats, seed, monkeypa
         before = len(await readings_of(tmp_nats)) if not quickly else 0
         config = {"source": "quick" if quickly else "slow", "mqtt": False, "limits": Limits(bad_in_a_row=99)}
         async with gateway(tmp_nats, ROWS, **config) as up:
+            await up.gateway.listeners["gb26875"].warming  # until then all are read singly
             replies = await sent(up.port("gb26875"), b"".join(frames), answered)
             await asyncio.sleep(0.2)
             counts = {
@@ -90,6 +91,7 @@ def test_a_frame_in_two_reads_and_frames_behind_garbage_are_found(tmp_nats):
 
     async def story():
         async with gateway(tmp_nats, ROWS, mqtt=False) as up:
+            await up.gateway.listeners["gb26875"].warming
             reader, writer = await asyncio.open_connection("127.0.0.1", up.port("gb26875"))
             data = b"".join(frames[:3]) + b"junk" + b"".join(frames[3:])
             for cut in (data[:70], data[70:200], data[200:]):
@@ -109,6 +111,7 @@ def test_a_device_that_sends_frames_by_the_hundred_is_slowed_all_the_same(tmp_na
 
     async def story():
         async with gateway(tmp_nats, ROWS, mqtt=False, limits=Limits(frames_per_s=100, burst=50)) as up:
+            await up.gateway.listeners["gb26875"].warming
             began = time.monotonic()
             await sent(up.port("gb26875"), b"".join(frames), 150)
             await asyncio.sleep(0.1)

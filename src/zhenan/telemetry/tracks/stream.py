@@ -71,11 +71,26 @@ class PositionLog:
         await retried(lambda: ensure(self.client.jetstream()), "positions")
         await self.chain.open()
 
-    async def commit(self, positions: Sequence[Position]) -> None:
+    async def commit(self, positions: Sequence[Position | PositionColumns]) -> None:
         """On disk when this returns; nothing for no positions. Raises Fenced when another writer took over."""
         if positions:
-            packed = PositionColumns.of(*zip(*positions, strict=True)).pack()
+            packed = gathered(positions).pack()
             await self.chain.commit(packed, {RECEIVED: str(time.time_ns() // 1_000_000)})
+
+
+def gathered(positions: Sequence[Position | PositionColumns]) -> PositionColumns:
+    """Single ones and many together, in their order."""
+    parts: list[PositionColumns] = []
+    single: list[Position] = []
+    for one in (*positions, PositionColumns.empty()):
+        if isinstance(one, Position):
+            single.append(one)
+            continue
+        if single:
+            parts.append(PositionColumns.of(*zip(*single, strict=True)))
+            single = []
+        parts.append(one)
+    return PositionColumns.concat(parts)
 
 
 def positions_of(protocol: str, device_id: int | None, decoded: Decoded | None, now_ms: int) -> list[Position]:
