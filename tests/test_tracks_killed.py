@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import random
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import psycopg
 import pytest
 from tests.support import databases
-from tests.support.live import Running
+from tests.support.live import ROOT
 
+from zhenan.server import posix
 from zhenan.telemetry.log.connect import connect
 from zhenan.telemetry.tracks.columns import PositionColumns, from_degrees
 from zhenan.telemetry.tracks.fences import Fence
@@ -26,7 +30,7 @@ from zhenan.telemetry.tracks.judge import FenceJudge
 from zhenan.telemetry.tracks.stream import Position, PositionLog
 from zhenan.telemetry.tracks.table import Tracks
 
-KILLS = 4
+KILLS = 7
 VEHICLES = 5
 STEP_MS = 30_000
 LEAST, MOST = 60, 600  # rounds: until the killing is over, but enough to show something
@@ -34,14 +38,21 @@ PACE_S = 0.09
 LAT, LON = 32.2, 119.45
 RADIUS_M, LIMIT_KMH = 500.0, 50.0
 
-PREPARE = """
-import json
+# One process that has everything imported, makes the vehicles and the fence, and then for each line becomes the parent
+# of a `zhenan tracks`: a start costs what its work costs, not what Python's imports do.
+STARTER = """
+import json, os, signal, sys
+import django
+django.setup()
 from datetime import UTC, datetime, timedelta
+from django.db import connections
 from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.register.models import Subject
 from zhenan.domains.transport.services import make_fence
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.sync import sync_packs
+from zhenan.server import posix
+from zhenan.server.processes import tracks
 
 sync_packs()
 town = Division.objects.create(code="321181000", name="town", level="town", path="321181000/")
@@ -57,17 +68,77 @@ for n in range(VEHICLES):
         subject=place, model="hazmat_transport.terminal", key=f"1990000000{n}", name=f"V{n}", by=None, at=now
     )
     found.append(device.pk)
-print("FACTS" + json.dumps({"fence": fence.pk, "vehicles": found}))
+connections.close_all()
+print("FACTS" + json.dumps({"fence": fence.pk, "vehicles": found}), flush=True)
+tie = posix.die_with_parent(signal.SIGKILL)
+for _ in sys.stdin:
+    pid = os.fork()
+    if pid == 0:
+        status = 99
+        try:
+            tie()
+            status = tracks.main([])
+        finally:
+            sys.stderr.flush()
+            os._exit(status)
+    print(f"PID{pid}", flush=True)
+    print(f"END{os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])}", flush=True)
 """
 
 
+class Starter:
+    """Starts `zhenan tracks` again and again on a test's own engines."""
+
+    def __init__(self, folder: Path, database: str, nats: Any) -> None:
+        env = {
+            **os.environ, "DATABASE_URL": database, "NATS_URL": nats.url, "MQTT_URL": nats.mqtt_url,
+            "ZHENAN_DATA": str(folder), "HISTORY_URL": str(folder / "history"), "PYTHONPATH": str(ROOT / "src"),
+            "ZHENAN_HISTORY_SECONDS": "1", "DJANGO_SETTINGS_MODULE": "zhenan.server.settings",
+        }  # fmt: skip
+        words = f"LAT, LON, RADIUS_M, LIMIT_KMH, VEHICLES = {LAT}, {LON}, {RADIUS_M}, {LIMIT_KMH}, {VEHICLES}\n"
+        self.log = folder / "tracks.log"
+        self.history, self.database, self.nats = str(folder / "history"), database, nats.url
+        with self.log.open("ab") as out:
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", words + STARTER], env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                stderr=out, text=True, start_new_session=True, preexec_fn=posix.die_with_parent(signal.SIGKILL),
+            )  # fmt: skip
+        self.facts = json.loads(self._said("FACTS"))
+
+    def _said(self, word: str) -> str:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            if line.startswith(word):
+                return line.removeprefix(word).strip()
+        raise AssertionError(f"ended before {word}\n{self.log.read_text('utf-8', 'replace')[-3000:]}")
+
+    def start(self) -> int:
+        assert self.process.stdin is not None
+        self.process.stdin.write("start\n")
+        self.process.stdin.flush()
+        return int(self._said("PID"))
+
+    def end(self, pid: int, how: signal.Signals) -> int:
+        """Send a signal; the status with which the process ended."""
+        with contextlib.suppress(ProcessLookupError):  # it ended by itself: its status says how
+            os.kill(pid, how)
+        return int(self._said("END"))
+
+    def said(self) -> str:
+        return self.log.read_text("utf-8", "replace")[-3000:]
+
+    def starts(self) -> int:
+        """How often one was ready to work."""
+        return self.log.read_text("utf-8", "replace").count("tracks.ready")
+
+
 @pytest.fixture
-def running(tmp_path: Path, tmp_nats: Any, database_server: str, django_db_setup: None) -> Any:
+def starter(tmp_path: Path, tmp_nats: Any, database_server: str, django_db_setup: None) -> Any:
     name = f"tracks_{os.getpid()}"
-    url = databases.make_database(database_server, name)
-    found = Running(tmp_path, postgres=SimpleNamespace(url=url), nats=tmp_nats, ZHENAN_HISTORY_SECONDS="1")
+    found = Starter(tmp_path, databases.make_database(database_server, name), tmp_nats)
     yield found
-    found.end()
+    os.killpg(found.process.pid, signal.SIGKILL)
+    found.process.wait()
     with psycopg.connect(database_server, autocommit=True) as db:
         databases.drop_database(db, name)
 
@@ -100,16 +171,18 @@ async def send(url: str, rounds: Iterator[list[Position]], sent: list[list[Posit
     await client.close()
 
 
-def kill_at_random(running: Running) -> None:
-    """Now while it starts, now while it reads and writes: moments that nobody chose."""
+def kill_at_random(starter: Starter) -> int:
+    """Now while it starts, now while it reads and writes: moments that nobody chose. The one that runs at the end."""
     rng = random.Random(20261128)
+    running = starter.start()
     for number in range(KILLS):
-        deadline = time.monotonic() + 20
-        while number % 2 == 0 and not running.health("tracks") and time.monotonic() < deadline:
-            time.sleep(0.02)  # every other one only once it works
-        time.sleep(rng.uniform(0.1, 1.2))
-        (running.folder / "run" / "tracks.health.json").unlink(missing_ok=True)
-        running.kill("tracks")
+        wanted, deadline = starter.starts() + 1, time.monotonic() + 30
+        while number % 3 and starter.starts() < wanted and time.monotonic() < deadline:
+            time.sleep(0.02)  # two of three only once it works
+        time.sleep(rng.uniform(0.05, 1.3))
+        assert starter.end(running, signal.SIGKILL) == -signal.SIGKILL, starter.said()
+        running = starter.start()
+    return running
 
 
 def undisturbed(fence: int, rounds: list[list[Position]]) -> tuple[Counter[tuple[Any, ...]], PositionColumns]:
@@ -120,42 +193,46 @@ def undisturbed(fence: int, rounds: list[list[Position]]) -> tuple[Counter[tuple
     return Counter((str(e.id), e.vehicle, e.kind) for e in events), whole
 
 
-def settled(running: Running, wanted: int) -> list[tuple[int, ...]]:
+def settled(starter: Starter, wanted: int) -> list[tuple[int, ...]]:
     """Everything in the table, once it is all there."""
-    table, deadline = Tracks(f"{running.env['HISTORY_URL']}-positions"), time.monotonic() + 30
+    table, deadline = Tracks(f"{starter.history}-positions"), time.monotonic() + 40
     while True:
         found = table.since(0) if table.open() is not None else PositionColumns.empty()
         if len(found) >= wanted:
             return sorted(zip(*(column.tolist() for column in found.arrays()), strict=True))
-        assert time.monotonic() < deadline, f"{len(found)} of {wanted} positions\n{running.log('tracks')}"
+        assert time.monotonic() < deadline, f"{len(found)} of {wanted}: {starter.log.read_text('utf-8')[-3000:]}"
         time.sleep(0.2)
 
 
-@pytest.mark.timeout(120)
-def test_killed_at_random_moments_every_position_is_stored_once_and_every_event_told_once(running: Running) -> None:
-    words = f"LAT, LON, RADIUS_M, LIMIT_KMH, VEHICLES = {LAT}, {LON}, {RADIUS_M}, {LIMIT_KMH}, {VEHICLES}\n"
-    facts = json.loads(running.command("shell", "-c", words + PREPARE).partition("FACTS")[2])
-    rounds = drive(facts["vehicles"], (int(time.time()) - MOST * STEP_MS // 1000 - 60) * 1000)
+def ask(database: str, query: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(database) as db:
+        return db.execute(query).fetchall()  # type: ignore[arg-type]
+
+
+@pytest.mark.timeout(180)
+def test_killed_at_random_moments_every_position_is_stored_once_and_every_event_told_once(starter: Starter) -> None:
+    rounds = drive(starter.facts["vehicles"], (int(time.time()) - MOST * STEP_MS // 1000 - 60) * 1000)
     sent: list[list[Position]] = []
     over = threading.Event()
-    running.start("tracks")
-    sending = threading.Thread(target=lambda: asyncio.run(send(running.nats.url, rounds, sent, over)), daemon=True)
+    sending = threading.Thread(target=lambda: asyncio.run(send(starter.nats, rounds, sent, over)), daemon=True)
     sending.start()
-    kill_at_random(running)
+    running = kill_at_random(starter)
     over.set()
     sending.join(60)
     assert not sending.is_alive()
-    wanted, whole = undisturbed(facts["fence"], sent)
-    stored = settled(running, len(whole))
+    wanted, whole = undisturbed(starter.facts["fence"], sent)
+    stored = settled(starter, len(whole))
     assert stored == sorted(zip(*(column.tolist() for column in whole.arrays()), strict=True))
-    assert running.stop() == {"tracks": 0}
+    assert starter.end(running, signal.SIGTERM) == 0
 
-    told = Counter((str(pk), device, kind) for pk, device, kind in running.rows(
-        "SELECT id, device_id, kind FROM transport_fencerecord"))  # fmt: skip
+    told = Counter(
+        (str(pk), device, kind)
+        for pk, device, kind in ask(starter.database, "SELECT id, device_id, kind FROM transport_fencerecord")
+    )
     assert len(wanted) > 60  # else the test shows little
     assert told == wanted
     raised = Counter(kind for _, _, kind in wanted.elements())
-    alarms = running.rows("SELECT count(*), count(cleared_at) FROM monitoring_alarm")
-    events = running.rows("SELECT count(*), count(DISTINCT targets[1]) FROM events_event WHERE kind = 'alarm.raised'")
-    assert alarms[0][0] == raised["enter"] + raised["speed"]
-    assert events == [(alarms[0][0], alarms[0][0])]
+    ((alarms,),) = ask(starter.database, "SELECT count(*) FROM monitoring_alarm")
+    assert alarms == raised["enter"] + raised["speed"]
+    events = "SELECT count(*), count(DISTINCT targets[1]) FROM events_event WHERE kind = 'alarm.raised'"
+    assert ask(starter.database, events) == [(alarms, alarms)]
