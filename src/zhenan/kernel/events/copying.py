@@ -57,7 +57,7 @@ def _word_of(field: Any) -> Callable[[models.Model], Any]:
 
     def word(row: models.Model) -> Any:
         value = row.__dict__.get(name, row)
-        if value is None or (type(value) is plain and (plain is not datetime or value.tzinfo is not None)):
+        if value is None or (type(value) is plain and not (isinstance(value, datetime) and value.tzinfo is None)):
             return value
         return prepared(row)
 
