@@ -158,10 +158,10 @@ def _lacking(points: F64, known: list[tuple[int, int]], within: Within) -> list[
     distance = _distances(points)
     found = []
     order = []
-    for a, b in zip(*np.triu_indices(len(points), 1), strict=True):
-        if root(int(a)) != root(int(b)):
+    for a, b in itertools.combinations(range(len(points)), 2):
+        if root(a) != root(b):
             wet = not bool(within(*_dense(np.array([points[a], points[b]])).T).all())
-            order.append((float(distance[a, b]) * (WATER_COST if wet else 1.0), int(a), int(b)))
+            order.append((float(distance[a, b]) * (WATER_COST if wet else 1.0), a, b))
     for _, a, b in sorted(order):
         if root(a) != root(b):
             group[root(a)] = root(b)

@@ -133,7 +133,7 @@ def fence(request: AuthedRequest, pk: int) -> HttpResponse:
     versions = list(found.versions.select_related("made_by").order_by("-version"))
     for version in versions:
         version.fence = found
-        version.conditions = _conditions(version)  # type: ignore[attr-defined]
+        version.conditions = _conditions(version)
     events = _events(request, found)
     config = _config(fences=[queries.drawn_fence(v) for v in versions[:1]], fence=True)
     may = request.user.can("rule.edit") and Fence.objects.visible_to(request.user, "rule.edit").filter(pk=pk).exists()

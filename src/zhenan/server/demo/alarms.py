@@ -194,7 +194,7 @@ def _cause(rule: AlarmRule, rng: np.random.Generator) -> str:
     return _drawn_from(chances, rng)
 
 
-def _drawn_from(chances: Mapping[Cause, float], rng: np.random.Generator) -> str:
+def _drawn_from(chances: Mapping[Alarm.Cause, float], rng: np.random.Generator) -> str:
     place = int(np.searchsorted(np.cumsum(list(chances.values())), rng.random(), side="right"))
     return str(list(chances)[min(place, len(chances) - 1)])
 

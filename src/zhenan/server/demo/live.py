@@ -147,7 +147,7 @@ def last_values(demo: Demo) -> str:
     )
     seen: dict[int, int] = {}
     for chunk in chunks(rows.values_list(*fields).iterator(chunk_size=20_000), 20_000):
-        points = [SimPoint(*row[:5], demo.seed, row[6]) for row in chunk]
+        points = [SimPoint(row[0], row[1], row[2], row[3], row[4], demo.seed, row[6]) for row in chunk]
         columns = readings(points, _ms(demo.now) - 1000 * WINDOW_S, _ms(demo.now), demo)
         devices = {row[0]: row[5] for row in chunk}
         told += _keep_last(columns, devices, seen)

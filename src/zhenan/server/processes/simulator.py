@@ -131,8 +131,10 @@ class Simulator:
             return None
 
     def stop(self) -> None:
-        for terminal in (*self.terminals.values(), *self.vehicles.values()):
+        for terminal in self.terminals.values():
             terminal.stop()
+        for vehicle in self.vehicles.values():
+            vehicle.stop()
 
     def figures(self) -> Mapping[str, float]:
         return {**self.counts, "terminals": len(self.terminals), "vehicles": len(self.vehicles)}
