@@ -158,8 +158,7 @@ def _lacking(points: F64, known: list[tuple[int, int]], within: Within) -> list[
     distance = _distances(points)
     found = []
     order = []
-    for here, there in zip(*np.triu_indices(len(points), 1), strict=True):
-        a, b = int(here), int(there)
+    for a, b in itertools.combinations(range(len(points)), 2):
         if root(a) != root(b):
             wet = not bool(within(*_dense(np.array([points[a], points[b]])).T).all())
             order.append((float(distance[a, b]) * (WATER_COST if wet else 1.0), a, b))
