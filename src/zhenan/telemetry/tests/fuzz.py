@@ -296,13 +296,13 @@ def check(protocol: str, data: bytes, rng: random.Random) -> bool:
     return bool(frames)
 
 
-def run(cpu_seconds: float, seed: int, *, out: Any = sys.stdout) -> tuple[Counter[str], int]:
-    """(messages tried by protocol, findings). A round over all protocols at least."""
+def run(cpu_seconds: float, seed: int, *, out: Any = sys.stdout, note_s: float = 300) -> tuple[Counter[str], int]:
+    """(messages tried by protocol, findings). A round over all protocols at least; how far it is, every `note_s`."""
     rng = random.Random(seed)
     corpus = {protocol: seeds(protocol) for protocol in ("gb26875", "jt808", "hj212", "mqtt_json")}
     tried: Counter[str] = Counter()  # messages by protocol, and those of which a good frame came
     findings = 0
-    until = time.process_time() + cpu_seconds
+    began = noted = time.process_time()
     while True:
         for protocol, messages in corpus.items():
             one, other = rng.choice(messages), rng.choice(messages)
@@ -316,8 +316,17 @@ def run(cpu_seconds: float, seed: int, *, out: Any = sys.stdout) -> tuple[Counte
                 findings += 1
                 out.write(f"{protocol} seed={seed} hex={data.hex()}\n{traceback.format_exc()}\n")
                 out.flush()
-        if time.process_time() >= until or findings >= 20:
+        now = time.process_time()
+        if now - noted >= note_s:
+            noted = now
+            out.write(f"{now - began:.0f} s of CPU: {shown(tried)}; {findings} findings\n")
+            out.flush()
+        if now - began >= cpu_seconds or findings >= 20:
             return tried, findings
+
+
+def shown(tried: Counter[str]) -> str:
+    return ", ".join(f"{protocol} {count}" for protocol, count in tried.items())
 
 
 def main() -> int:
@@ -327,8 +336,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000)
     asked = parser.parse_args()
     tried, findings = run(asked.cpu_seconds, asked.seed)
-    words = ", ".join(f"{protocol} {count}" for protocol, count in tried.items())
-    sys.stdout.write(f"seed {asked.seed}: {words} messages in {asked.cpu_seconds:g} s of CPU; {findings} findings\n")
+    sys.stdout.write(
+        f"seed {asked.seed}: {shown(tried)} messages in {asked.cpu_seconds:g} s of CPU; {findings} findings\n"
+    )
     return 1 if findings else 0
 
 
