@@ -50,7 +50,7 @@ def _measured(peer: common.Peer, rate: float, seconds: float) -> dict[str, Any]:
         raise ValueError(
             f"each body raises a point of its own: at most {POINTS} bodies; {rate=} {seconds=} makes {count}"
         )
-    began = time.time() + 2.0 + count * 0.01  # bodies are made first
+    began = time.time() + 12.0 + count * 0.01  # bodies are made and their sender starts first
     due = [began + n * ROWS / rate for n in range(count)]
     bodies = [peer.encode(rows(n, int(due[n] * 1000), high=range(n // PROGRAMS + 1))) for n in range(count)]
     sending = Sending(peer.target, bodies, due)
