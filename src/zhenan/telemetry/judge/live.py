@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -89,6 +89,10 @@ class _Saved(msgspec.Struct):
     composer: bytes = b""
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(_Saved)
+
+
 @dataclass
 class Place:
     """Where in the log the state stands: everything up to `seq` of the stream made at `epoch` is judged."""
@@ -163,7 +167,7 @@ class LiveJudge:
         """From the newest state that can be read, under the rules of now; without any, from the beginning."""
         for data in states:
             try:
-                saved = msgspec.msgpack.decode(data, type=_Saved)
+                saved = _DECODER.decode(data)
                 engine = _restored(saved.judge, setup)
             except (msgspec.DecodeError, SnapshotFault):
                 continue
