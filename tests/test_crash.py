@@ -52,7 +52,7 @@ PANELS = [f"0000000003e{n}" for n in range(1, 4)]
 STRANGER, STRANGE_PANEL = "nobody", "0000000009ff"
 
 PREPARE = """
-import dataclasses, json, sys
+import dataclasses, itertools, json, sys
 from datetime import UTC, datetime
 from zhenan.domains.monitoring import keys, queries
 from zhenan.domains.monitoring.devices import register_device
@@ -64,16 +64,20 @@ sync_packs()
 town = Division.objects.create(code="321181000", name="town", level=4, path="321181000/")
 now = datetime.now(UTC)
 
+numbers = itertools.count(5, 9)  # a subject's id decides the lane of what its devices report: spread them
+
 def subject(kind, key):
-    return Subject.objects.create(type=kind, programme=kind.partition(".")[0], key=key, name=key, division=town)
+    return Subject.objects.create(
+        pk=next(numbers), type=kind, programme=kind.partition(".")[0], key=key, name=key, division=town
+    )
 
 def device(model, key, at, **more):
     return register_device(subject=at, model=model, key=key, name=key, by=None, at=now, **more)
 
-caterer, site = subject("catering_gas.caterer", "C1"), subject("smart_fire.site", "S1")
 for key in (*DETECTORS, *CLOUD):
-    device("catering_gas.gas_detector", key, caterer)
+    device("catering_gas.gas_detector", key, subject("catering_gas.caterer", "C" + key))
 for key in PANELS:
+    site = subject("smart_fire.site", "S" + key)
     panel = device("smart_fire.transmission_device", key, site)
     device("smart_fire.smoke_detector", key + "-1", site, parent=panel, channels=["sys1.40.17.status"])
     device("smart_fire.smart_electricity", key + "-2", site, parent=panel, channels=["sys1.17.5.a9", "sys1.18.5.a3"])

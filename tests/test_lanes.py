@@ -71,6 +71,15 @@ def test_each_lane_gets_its_points_and_the_rules_that_look_at_them():
     assert len(divide(whole, 64)) == 64
 
 
+def test_a_lane_refuses_the_points_of_others_and_all_lanes_share_one_table_of_them():
+    parts = divide(setup({5: 0, 6: 15, 7: 16, 8: 63}, HIGH), 4)
+    live = LiveJudge(parts[0])
+    found = live.judge(Columns.of([7, 5, 8, 6, 9, -1], [5000] * 6, [30.0] * 6, [0] * 6), 1)
+    assert [t.point for t in found] == ["5", "6"]
+    assert (live.counters.refused, live.counters.judged) == (4, 2)
+    assert len({id(part.numbers.number) for part in parts}) == len({id(part.numbers.lane) for part in parts}) == 1
+
+
 COMPOSITES = (
     Composite(id="fire", level=1, kind="all_of", rules=["smoke", "heat"]),
     Composite(id="soon", level=1, kind="all_of", rules=["smoke", "heat"], within_s=3),

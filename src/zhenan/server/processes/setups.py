@@ -16,6 +16,7 @@ from zhenan.domains.monitoring.queries import JudgeSetup
 from zhenan.server.processes import Process
 from zhenan.telemetry.columns import PARTITIONS
 from zhenan.telemetry.judge.composites import Composite
+from zhenan.telemetry.judge.live import Numbers
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.table import Groups
 
@@ -35,6 +36,7 @@ class LaneSetup:
     groups: Groups | None
     composites: tuple[Composite, ...] = ()
     subjects: dict[str, str] = field(default_factory=dict)
+    numbers: Numbers | None = None
 
 
 def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
@@ -50,12 +52,20 @@ def divide(setup: JudgeSetup, lanes: int) -> list[LaneSetup]:
         return [whole]
     lane = setup.partition.astype(np.int64) * lanes // PARTITIONS
     points = np.array(setup.points, dtype=object)
+    numbers = Numbers.of(np.fromiter(map(int, setup.points), np.int64, len(setup.points)), lane)
     parts = []
     for number in range(lanes):
         mine = lane == number
         groups = None if setup.groups is None else Groups(setup.groups.rules, setup.groups.of[mine])
+        own = replace(numbers, mine=number)
         parts.append(
-            replace(whole, points=points[mine].tolist(), registered_at=whole.registered_at[mine], groups=groups)
+            replace(
+                whole,
+                points=points[mine].tolist(),
+                registered_at=whole.registered_at[mine],
+                groups=groups,
+                numbers=own,
+            )
         )
     return parts
 

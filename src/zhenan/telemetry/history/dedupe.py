@@ -54,6 +54,10 @@ class _Saved(msgspec.Struct):
     place: bytes
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(_Saved)
+
+
 class Dedupe:
     """The memory, by point id (0 and up)."""
 
@@ -94,7 +98,7 @@ class Dedupe:
     @classmethod
     def restore(cls, data: bytes) -> Dedupe:
         """Read `save` back. Raises msgspec.DecodeError or ValueError for what is none."""
-        saved = msgspec.msgpack.decode(data, type=_Saved)
+        saved = _DECODER.decode(data)
         found = cls()
         points = np.frombuffer(saved.points, "<i8")
         if points.size:

@@ -114,6 +114,10 @@ class _Kept(msgspec.Struct):
     dedupe: bytes
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(_Kept)
+
+
 class Memory:
     """What tells a lane's duplicates, its points numbered from 0 as they come: lanes go from one worker to another, and
     a memory that had room for every id of the city would be carried for each of them."""
@@ -154,7 +158,7 @@ class Memory:
         found = cls()
         if data:
             try:
-                kept = msgspec.msgpack.decode(data, type=_Kept)
+                kept = _DECODER.decode(data)
                 if kept.epoch == epoch:
                     found.dedupe = Dedupe.restore(kept.dedupe)
                     found.points = np.frombuffer(kept.points, "<i4").copy()

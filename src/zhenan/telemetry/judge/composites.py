@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 import msgspec
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -120,6 +120,10 @@ class _Saved(msgspec.Struct):
     places: list[_SavedPlace]
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(_Saved)
+
+
 class Composer:
     """Feeds on transitions, gives transitions. `subjects`: the subject of a point; one that is missing is its own."""
 
@@ -213,7 +217,7 @@ class Composer:
 
         Raises msgspec.DecodeError where the bytes are not a saved state.
         """
-        saved = msgspec.msgpack.decode(data, type=_Saved)
+        saved = _DECODER.decode(data)
         numbers = {(c.id, c.signature()): number for number, c in enumerate(self.composites)}
         withdrawn = []
         for row in saved.places:

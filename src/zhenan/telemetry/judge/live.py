@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -23,10 +23,43 @@ from zhenan.telemetry.judge.snapshot import SnapshotFault
 from zhenan.telemetry.judge.table import Groups
 
 
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """The number of each point of a judge, by the point's id. All lanes have one table of it in common: a table each
+    would have room for every id of the city, and be the most of what a lane takes.
+
+    Args:
+        number: int32 by id, within the point's lane; -1 for no point.
+        lane: uint8 by id.
+    """
+
+    number: NDArray[np.int32]
+    lane: NDArray[np.uint8]
+    mine: int = 0
+
+    @classmethod
+    def of(cls, ids: NDArray[np.int64], lane: NDArray[np.int64] | None = None) -> Numbers:
+        """Of points in the order in which each lane's judge has them; without `lane` all are in lane 0."""
+        lanes = np.zeros(ids.size, np.uint8) if lane is None else lane.astype(np.uint8)
+        number = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)
+        for one in np.unique(lanes):
+            own = ids[lanes == one]
+            number[own] = np.arange(own.size)
+        of_id = np.zeros(number.size, np.uint8)
+        of_id[ids] = lanes
+        return cls(number, of_id)
+
+    def find(self, points: NDArray[np.int32]) -> NDArray[np.int32]:
+        """-1 for a point that this judge does not have."""
+        inside = (points >= 0) & (points < self.number.size)
+        ids = np.where(inside, points, 0)
+        return np.where(inside & (self.lane[ids] == self.mine), self.number[ids], -1).astype(np.int32)
+
+
 class Setup(Protocol):
     """What to judge by. A point's key is its id as text; `registered_at`: int64 ms, one a point; `holidays`: days.
 
-    `subjects`: the subject of each point that a composite's part may be raised at.
+    `subjects`: the subject of each point that a composite's part may be raised at. It may have `numbers`.
     """
 
     @property
@@ -56,6 +89,10 @@ class _Saved(msgspec.Struct):
     composer: bytes = b""
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(_Saved)
+
+
 @dataclass
 class Place:
     """Where in the log the state stands: everything up to `seq` of the stream made at `epoch` is judged."""
@@ -81,9 +118,8 @@ class LiveJudge:
 
     def _take(self, judge: Judge, setup: Setup) -> None:
         self.engine, self.stamp = judge, setup.stamp
-        ids = np.fromiter(map(int, judge.keys), np.int64, len(judge.keys))
-        self._index = np.full(int(ids.max(initial=0)) + 1, -1, np.int32)  # point id → the engine's number
-        self._index[ids] = np.arange(ids.size)
+        shared: Numbers | None = getattr(setup, "numbers", None)
+        self._numbers = shared or Numbers.of(np.fromiter(map(int, judge.keys), np.int64, len(judge.keys)))
 
     @property
     def counters(self) -> Counters:
@@ -91,8 +127,7 @@ class LiveJudge:
 
     def judge(self, columns: Columns, seq: int) -> list[Transition]:
         """Judge what the log holds up to `seq`. Readings of points it does not know are counted as refused."""
-        inside = (columns.point >= 0) & (columns.point < self._index.size)
-        number = np.where(inside, self._index[np.where(inside, columns.point, 0)], -1).astype(np.int32)
+        number = self._numbers.find(columns.point)
         result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
         self.place.seq = seq
         return self._composer.feed(self.engine.records(result.transitions))
@@ -132,7 +167,7 @@ class LiveJudge:
         """From the newest state that can be read, under the rules of now; without any, from the beginning."""
         for data in states:
             try:
-                saved = msgspec.msgpack.decode(data, type=_Saved)
+                saved = _DECODER.decode(data)
                 engine = _restored(saved.judge, setup)
             except (msgspec.DecodeError, SnapshotFault):
                 continue

@@ -62,6 +62,10 @@ class Saved(msgspec.Struct, frozen=True):
         return [text[a:b].decode("utf-8", "surrogatepass") for a, b in zip([0, *ends], ends, strict=False)]
 
 
+# made here, by one thread: of several that meet a type for the first time msgspec may crash
+_DECODER: Final = msgspec.msgpack.Decoder(Saved)
+
+
 def _key_bytes(keys: Sequence[str]) -> tuple[bytes, NDArray[np.int32]]:
     """All keys as one text, and the bytes of each, little-endian int32."""
     text = "".join(keys)
@@ -102,7 +106,7 @@ def unpack(data: bytes) -> Saved:
     if hashlib.blake2b(body, digest_size=_DIGEST).digest() != data[len(MAGIC) : start]:
         raise SnapshotFault("the checksum does not fit: the snapshot is damaged or cut short")
     try:
-        return msgspec.msgpack.decode(body, type=Saved)
+        return _DECODER.decode(body)
     except msgspec.DecodeError as err:
         raise SnapshotFault(f"not readable by this version: {err}") from None
 
