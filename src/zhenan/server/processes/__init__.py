@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import json
 import os
 import signal
@@ -130,6 +131,7 @@ def run(name: str, main: Callable[[Process], Awaitable[int]]) -> int:
         log.info("process.stopped", process=name, status=status)
         return status
 
+    faulthandler.enable()  # a crash of compiled code leaves the Python stack of every thread in the log
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(body())
 
