@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
@@ -17,6 +19,8 @@ from zhenan.kernel.territory.models import Division
 from zhenan.telemetry.tracks.fences import MOST_POINTS
 
 DAYS = [(str(n), word) for n, word in enumerate((_("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun")))]
+
+WINDOW = re.compile(r"([1-7]{1,7})\s+(\d{1,2})[:：](\d{2})\s*[-–—~]\s*(\d{1,2})[:：](\d{2})", re.ASCII)
 
 
 class TermsForm(forms.Form):
@@ -41,6 +45,10 @@ class TermsForm(forms.Form):
     ends = forms.TimeField(
         label=_("To (time of day)"), required=False, widget=forms.TimeInput(attrs={"type": "time"}),
         help_text=_("Not after “from”: over midnight."),
+    )  # fmt: skip
+    further_windows = forms.CharField(
+        label=_("Further time windows"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}),
+        help_text=_("One a line: days (1 Monday to 7 Sunday) and times, such as 12345 16:30-18:30."),
     )  # fmt: skip
     vehicle_classes = forms.CharField(
         label=_("Vehicle classes"), required=False, help_text=_("Commas between; none: all.")
@@ -73,6 +81,10 @@ class TermsForm(forms.Form):
             raise forms.ValidationError(_("At most {most} points.").format(most=MOST_POINTS))
         return points
 
+    def clean_further_windows(self) -> list[list[int]]:
+        lines = [line.strip() for line in self.cleaned_data["further_windows"].splitlines()]
+        return [_window(line) for line in lines if line]
+
     def clean_vehicle_classes(self) -> list[str]:
         return _words(self.cleaned_data["vehicle_classes"])
 
@@ -86,6 +98,8 @@ class TermsForm(forms.Form):
             self.add_error("ends", _("A time window has both times."))
         if begins is not None and not data.get("days"):
             self.add_error("days", _("Choose the days of the time window."))
+        if data.get("further_windows") and not data.get("days"):
+            self.add_error("days", _("Give the first time window here; further ones come after it."))
         return data
 
     def terms(self) -> dict[str, Any]:
@@ -95,9 +109,10 @@ class TermsForm(forms.Form):
         begins, ends = data.pop("begins"), data.pop("ends")
         start = 0 if begins is None else begins.hour * 60 + begins.minute
         end = 1440 if ends is None else ends.hour * 60 + ends.minute or 1440
+        further = data.pop("further_windows")
         minutes = data.pop("dwell_min")
         return data | {
-            "windows": [[days, start, end]] if days else [],
+            "windows": [[days, start, end], *further] if days else [],
             "dwell_s": round(minutes * 60) if minutes else None,
             "size_m": 0 if data["shape"] == "polygon" else data["size_m"] or 0,
         }
@@ -118,6 +133,25 @@ class FenceForm(TermsForm):
             paths = tuple(reach.path for reach in scope.reaches if reach.path)
             rows = rows.filter(pk__in=[row.pk for row in rows if row.path.startswith(paths)]) if paths else rows.none()
         self.fields["division"].queryset = rows.order_by("code")  # type: ignore[attr-defined]
+
+
+def window_text(window: Sequence[int]) -> str:
+    """A time window as it is typed: 12345 16:30-18:30."""
+    days, start, end = window
+    named = "".join(str(n + 1) for n in range(7) if days >> n & 1)
+    return f"{named} {start // 60:02d}:{start % 60:02d}-{end // 60:02d}:{end % 60:02d}"
+
+
+def _window(line: str) -> list[int]:
+    """[days, start, end] of one typed line. Raises ValidationError with what came and what would be right."""
+    found = WINDOW.fullmatch(line)
+    hours = [int(part) for part in found.groups()[1:]] if found else []
+    if found is None or max(hours[1], hours[3]) > 59 or hours[0] > 23 or hours[2] * 60 + hours[3] > 1440:
+        raise forms.ValidationError(
+            _("“{line}” is no time window; give it as 12345 16:30-18:30.").format(line=line[:60])
+        )
+    days = sum(1 << (int(day) - 1) for day in set(found[1]))
+    return [days, hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]]
 
 
 def _words(text: str) -> list[str]:

@@ -19,7 +19,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST
 
 from zhenan.domains.transport import queries, services
-from zhenan.domains.transport.forms import DAYS, FenceForm, TermsForm
+from zhenan.domains.transport.forms import DAYS, FenceForm, TermsForm, window_text
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.kernel.access import AuthedRequest, needs
 from zhenan.kernel.errors import DomainError
@@ -216,6 +216,7 @@ def _initial(version: FenceVersion) -> dict[str, Any]:
         found["days"] = [str(n) for n in range(7) if days >> n & 1]
         if (start, end) != (0, 1440):
             found |= {"begins": f"{start // 60:02d}:{start % 60:02d}", "ends": f"{end // 60 % 24:02d}:{end % 60:02d}"}
+        found["further_windows"] = "\n".join(map(window_text, version.windows[1:]))
     return found
 
 

@@ -74,21 +74,38 @@ def test_a_fence_is_drawn_changed_and_ended_on_the_pages(personas, as_):
     form = {
         "name": "画的围栏", "division": personas.here.pk, "shape": "polygon", "points": json.dumps(SQUARE),
         "hysteresis_m": "30", "level": "2", "alarm_on_enter": "on", "days": ["0", "1"], "begins": "22:00",
-        "ends": "06:00",
+        "ends": "06:00", "further_windows": "67 00:00-24:00\r\n\r\n3 07:30-9:00",
         "vehicle_classes": "罐车，挂车", "dwell_min": "10", "speed_kmh": "40",
     }  # fmt: skip
     crossing = [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]]
-    for wrong in ({"points": "[[1]]"}, {"points": json.dumps(crossing)}, {"ends": ""}, {"days": []}, {"level": "7"}):
+    for wrong in (
+        {"points": "[[1]]"},
+        {"points": json.dumps(crossing)},
+        {"ends": ""},
+        {"days": []},
+        {"level": "7"},
+        {"days": [], "begins": "", "ends": ""},
+        {"further_windows": "8 07:00-09:00"},
+        {"further_windows": "1 07:60-09:00"},
+        {"further_windows": "1 07:00-24:01"},
+    ):
         assert client.post(reverse("transport:new_fence"), form | wrong).status_code == 422
     assert not Fence.objects.exists()
     assert client.post(reverse("transport:new_fence"), form).status_code == 302
     made = Fence.objects.get()
     version = made.versions.get()
-    assert (version.windows, version.vehicle_classes, version.dwell_s) == ([[3, 1320, 360]], ["挂车", "罐车"], 600)
+    assert (version.windows, version.vehicle_classes, version.dwell_s) == (
+        [[3, 1320, 360], [96, 0, 1440], [4, 450, 540]], ["挂车", "罐车"], 600,
+    )  # fmt: skip
     page = client.get(reverse("transport:edit_fence", args=[made.pk]))
     assert 'value="22:00"' in page.content.decode()
-    changed = client.post(reverse("transport:edit_fence", args=[made.pk]), form | {"level": "1"})
+    again = page.context["form"].initial["further_windows"]
+    assert again == "67 00:00-24:00\n3 07:30-09:00"
+    changed = client.post(
+        reverse("transport:edit_fence", args=[made.pk]), form | {"level": "1", "further_windows": again}
+    )
     assert changed.status_code == 302
+    assert made.versions.latest("version").windows == version.windows
     assert [v.level for v in made.versions.order_by("version")] == [2, 1]
     assert client.post(reverse("transport:end_fence", args=[made.pk])).status_code == 302
     assert "画的围栏" in client.get(reverse("transport:fence", args=[made.pk])).content.decode()
