@@ -245,7 +245,7 @@ def settled(city: City, sent: story.Sent, postgres: Any) -> None:
     while True:
         stored = len(history.rows_since(0)[0])
         with psycopg.connect(postgres.url) as db:
-            found = db.execute("SELECT count(*), count(cleared_at) FROM monitoring_alarm").fetchone()
+            found = db.execute(f"SELECT count(*), count(cleared_at) FROM {story.SAID}").fetchone()
         totals = city.nats.ask(refused)
         if stored >= wanted and found == ends and sum(totals.values()) >= sum(sent.refused.values()):
             return

@@ -383,17 +383,20 @@ def nothing_lost_nothing_doubled(running: Running, sent: Sent) -> None:
     assert set(kept) == set(sent.refused)
 
 
+# What the judge said, a row each: in the stages (those of one leak are one alarm), and in alarms that have none.
+SAID = """(
+    SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarmstage
+    UNION ALL
+    SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarm a
+    WHERE NOT EXISTS (SELECT 1 FROM monitoring_alarmstage s WHERE s.alarm_id = a.id)
+) AS said"""
+
+
 def alarms_as_undisturbed(running: Running, sent: Sent) -> None:
     def ms(moment: datetime | None) -> int | None:
         return None if moment is None else round(moment.astimezone(UTC).timestamp() * 1000)
 
-    # The stages of one leak are one alarm: what the judge said is in the stages, and in alarms that have none.
-    stages = "SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarmstage"
-    alone = (
-        "SELECT id, point_id, rule, onset, raised_at, cleared_at FROM monitoring_alarm a"
-        " WHERE NOT EXISTS (SELECT 1 FROM monitoring_alarmstage s WHERE s.alarm_id = a.id)"
-    )
-    rows = running.rows(f"{stages} UNION ALL {alone}")
+    rows = running.rows(f"SELECT id, point_id, rule, onset, raised_at, cleared_at FROM {SAID}")
     found = {str(row[0]): (row[1], row[2], ms(row[3]), ms(row[4]), ms(row[5])) for row in rows}
     wanted = sent.alarms()
     assert len(wanted) > 40  # else the test shows little

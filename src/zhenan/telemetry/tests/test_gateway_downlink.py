@@ -25,7 +25,7 @@ HASTY = Patience(answer_s=0.4, resends=3, outcome_s=0.5)
 
 
 def run(coroutine):
-    return asyncio.run(asyncio.wait_for(coroutine, 60))
+    return asyncio.run(asyncio.wait_for(coroutine, 150))
 
 
 def now():
@@ -57,7 +57,7 @@ class Desk:
                 if (told.state, told.id) == (state, number):
                     return told
             self.news.clear()
-            await asyncio.wait_for(self.news.wait(), 20)
+            await asyncio.wait_for(self.news.wait(), 60)  # the first gateway of a machine compiles meanwhile
 
     def of(self, number):
         return [told.state for told in self.heard if told.id == number]

@@ -75,7 +75,8 @@ def test_a_replay_at_any_time_gives_the_same(silenced, transition):
 
 def test_before_and_after_the_window_people_are_told_at_once(silenced, transition):
     early, late = ONSET - 1000, ONSET + 7_200_000
-    done = record_transitions([transition(onset=early), transition(onset=late)], at=NOON + 2 * HOUR)
+    told = [transition(onset=early), transition("clear", onset=early), transition(onset=late)]
+    done = record_transitions(told, at=NOON + 2 * HOUR)
     assert len(done.raised) == 2  # the window includes its beginning and excludes its end
 
 
