@@ -10,6 +10,8 @@ import nats
 import paho.mqtt.client as mqtt
 import pytest
 
+from zhenan.server import embedded
+
 
 def test_an_acknowledged_message_survives_a_killed_nats(tmp_nats):
     async def publish():
@@ -106,3 +108,8 @@ async def connected_device(server, heard):
     while not device.is_connected():
         await asyncio.sleep(0.01)
     return device
+
+
+def test_any_free_port_is_given_once():
+    ports = [embedded.free_port(0) for _ in range(500)]
+    assert len(set(ports)) == 500

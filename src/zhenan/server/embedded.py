@@ -64,12 +64,19 @@ def port_is_free(port: int) -> bool:
     return True
 
 
+_GIVEN: set[int] = set()
+
+
 def free_port(preferred: int, *, tries: int = 50) -> int:
-    """The preferred loopback port, or the next free one; 0 asks for any free port."""
+    """The preferred loopback port, or the next free one; 0 asks for any free port, never twice for the same."""
     if preferred == 0:
-        with socket.socket() as probe:
-            probe.bind((LOOPBACK, 0))
-            return int(probe.getsockname()[1])
+        while True:
+            with socket.socket() as probe:
+                probe.bind((LOOPBACK, 0))
+                port = int(probe.getsockname()[1])
+            if port not in _GIVEN:  # the system may offer one again that was asked for and is not yet used
+                _GIVEN.add(port)
+                return port
     for port in range(preferred, preferred + tries):
         if port_is_free(port):
             return port
