@@ -12,9 +12,9 @@ import itertools
 import json
 import os
 import signal
-import statistics
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -87,6 +87,12 @@ class City:
             )
             raise AssertionError(f"{err}\n{logs}") from None
 
+    def both_held_by(self, roles: dict[str, tuple[str, ...]]) -> dict[str, float]:
+        """The same of several roles, watched at once: none is looked at only when another has been replaced."""
+        with ThreadPoolExecutor(len(roles)) as pool:
+            seen = {role: pool.submit(self.held_by, role, *names) for role, names in roles.items()}
+            return {role: when.result() for role, when in seen.items()}
+
     def stop(self) -> dict[str, int]:
         """Ask all to stop; their exit statuses."""
         for worker in self.workers.values():
@@ -139,8 +145,8 @@ def trouble(city: City) -> dict[str, float]:
     took, began = {}, time.monotonic()
     city["j1"].kill()
     city["h1"].pause()  # a historian with rows in hand
-    took["judge killed"] = city.held_by("judge", "j2", "j3") - began
-    took["historian paused"] = city.held_by("historian", "h2") - began
+    both = city.both_held_by({"judge": ("j2", "j3"), "historian": ("h2",)})
+    took["judge killed"], took["historian paused"] = both["judge"] - began, both["historian"] - began
     city["h1"].wake()
     city["j1"].start()
     city.held_by("historian", "h1", "h2")
@@ -150,8 +156,8 @@ def trouble(city: City) -> dict[str, float]:
     city["j2"].links.cut()
     city["h2"].kill()
     city["g1"].pause()
-    took["judge cut off"] = city.held_by("judge", "j1", "j3") - began
-    took["historian killed"] = city.held_by("historian", "h1") - began
+    both = city.both_held_by({"judge": ("j1", "j3"), "historian": ("h1",)})
+    took["judge cut off"], took["historian killed"] = both["judge"] - began, both["historian"] - began
     city["j2"].links.heal()
     city["g1"].wake()
     city["h2"].start()
@@ -221,7 +227,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
     print("readings sent when the trouble was over, in all:", told_by_then, sum(map(len, sent.rows.values())))
     print("replaced after, s:", {what: round(seconds, 1) for what, seconds in took.items()})
     assert ended == dict.fromkeys(city.workers, 0)
-    assert statistics.median(took.values()) < PROMISED_S, took  # one may be held up by a machine that is busy
+    assert max(took.values()) < PROMISED_S, took
 
     found, _ = History(city.history).rows_since(0)
     stored = sorted(zip(found.point.tolist(), found.ts.tolist(), found.value.tolist(), strict=True))

@@ -5,6 +5,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import uvloop
+from nats.aio.client import Client
 from tests.support.links import Links
 
 from zhenan.telemetry.log.connect import connect
@@ -53,6 +54,27 @@ def test_a_client_does_not_wait_for_what_a_dead_link_will_never_take(tmp_nats, r
         dead.heal()
         dead.close()
         good.close()
+
+
+def test_an_error_that_nobody_expected_does_not_end_reconnecting(tmp_nats, monkeypatch):
+    choose, faults = Client._select_next_server, [ValueError("nobody expected this")]
+
+    async def faulty(self):
+        if faults:
+            raise faults.pop()
+        await choose(self)
+
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        monkeypatch.setattr(Client, "_select_next_server", faulty)
+        await client.force_reconnect()
+        async with asyncio.timeout(20):
+            while not client.stats["reconnects"] or not client.is_connected:
+                await asyncio.sleep(0.02)
+        await client.close()
+
+    asyncio.run(story())
+    assert faults == []
 
 
 def test_a_client_goes_over_to_the_broker_again_and_again(tmp_nats):
