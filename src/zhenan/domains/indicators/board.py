@@ -14,7 +14,7 @@ from zhenan.kernel.people.models import User
 
 
 def headlines(user: User) -> list[dict[str, Any]]:
-    """Indicators that their packs call headline figures, within the user's reach, one query each."""
+    """Indicators that their packs call headline figures, within the user's reach, in one query."""
     wanted = [indicator for indicator in indicators() if indicator.headline]
     asked = Question(user, timezone.localdate())
     language = get_language() or "zh-hans"

@@ -68,6 +68,11 @@ class Compiled:
             return rows, {"value": Count(path, distinct=True)}
         return rows, {"value": AGGREGATES[measure.kind](path)}
 
+    @property
+    def counts(self) -> bool:
+        """Whether the measure is a count, which is zero and not nothing where there are no rows."""
+        return self.indicator.measure.kind in ("count", "distinct", "ratio")
+
     def figure(self, found: dict[str, Any]) -> float | None:
         """The figure of one row of aggregates; None where there is nothing to divide by or to average."""
         if "top" in found:

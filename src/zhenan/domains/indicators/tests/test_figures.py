@@ -4,7 +4,7 @@ from datetime import UTC, date, datetime, timedelta
 
 import pytest
 
-from zhenan.domains.indicators.queries import Question, by_division, by_month, figure, records
+from zhenan.domains.indicators.queries import Question, all_figures, by_division, by_month, figure, indicators, records
 from zhenan.domains.monitoring.devices import register_device
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.register.models import Subject
@@ -147,3 +147,22 @@ def test_every_indicator_of_every_pack_compiles_and_runs(caterers):
         by_division(one, asked)
         by_month(one, asked)
         records(one, asked, numerator=True).count()
+
+
+@pytest.mark.parametrize(
+    "reader", ["nobody", "city_officer", "town_officer_here", "enterprise_head_here", "administrator"]
+)
+@pytest.mark.parametrize("rows", ["none", "caterers", "alarms"])
+def test_all_figures_at_once_are_those_of_each_alone(request, personas, reader, rows, django_assert_max_num_queries):
+    sync_packs()
+    if rows != "none":
+        request.getfixturevalue(rows)
+    asked = Question(None if reader == "nobody" else personas[reader], DAY, since=date(2026, 1, 1))
+    alone = [figure(one, asked) for one in indicators()]
+    assert len(alone) > 20
+    all_figures(asked)  # the reader's posts are read once
+    with django_assert_max_num_queries(1):
+        together = all_figures(asked)
+    assert together == alone
+    assert all_figures(asked, only=indicators()[:1]) == alone[:1]
+    assert all_figures(asked, only=[]) == []
