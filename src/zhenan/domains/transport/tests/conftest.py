@@ -10,12 +10,14 @@ from zhenan.domains.register.models import Subject
 from zhenan.domains.transport import queries, services
 from zhenan.packkit.sync import sync_packs
 from zhenan.telemetry.tracks.columns import PositionColumns, from_degrees
+from zhenan.telemetry.tracks.judge import FenceJudge
 
 NOON = datetime(2026, 3, 5, 4, 0, tzinfo=UTC)
 T0 = int(NOON.timestamp() * 1000)
 LAT, LON = 32.2, 119.45
 SQUARE = [[LAT, LON - 0.01], [LAT, LON + 0.01], [LAT + 0.01, LON + 0.01], [LAT + 0.01, LON - 0.01]]
 TERMS = {"shape": "polygon", "points": SQUARE, "level": 2, "speed_kmh": 40.0, "dwell_s": 600}
+TRIP = ((0, -500, 30), (60, 5, 30), (120, 50, 55), (180, 60, 20), (700, 70, 0), (800, -500, 30))
 
 
 @pytest.fixture(autouse=True)
@@ -58,3 +60,29 @@ def positions(vehicle, *rows):
 
 def store(settings, found):
     queries.tracks(settings.HISTORY_URL).append(found, "t", int(np.random.default_rng().integers(1, 2**30)))
+
+
+def judged(*, at=NOON):
+    setup = queries.fence_setup(at)
+    return FenceJudge(setup.fences, setup.kinds)
+
+
+@pytest.fixture
+def trip(vehicle, fence, settings):
+    """The vehicle after its trip through the fence."""
+    found = positions(vehicle, *TRIP)
+    store(settings, found)
+    services.save_last_positions(found.take(found.ts == found.ts.max()))
+    services.record_fence_events(judged().judge(found)[0], at=NOON)
+    return vehicle
+
+
+@pytest.fixture
+def as_(client, personas):
+    """Signs the client in as a persona."""
+
+    def go(name):
+        client.force_login(personas[name])
+        return client
+
+    return go

@@ -5,34 +5,14 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from zhenan.domains.transport import services
 from zhenan.domains.transport.models import Fence
-from zhenan.domains.transport.tests.conftest import LON, NOON, SQUARE, T0, positions, store
-from zhenan.domains.transport.tests.test_fences import TRIP, judged
+from zhenan.domains.transport.tests.conftest import LON, NOON, SQUARE, T0, TRIP
 
 TERMS = {"shape": "polygon", "points": SQUARE, "speed_kmh": 40, "windows": [{"days": 31, "start": 1320, "end": 360}]}
 
 
-@pytest.fixture
-def api(client, personas):
-    def go(name):
-        client.force_login(personas[name])
-        return client
-
-    return go
-
-
-@pytest.fixture
-def trip(vehicle, fence, settings):
-    found = positions(vehicle, *TRIP)
-    store(settings, found)
-    services.save_last_positions(found.take(found.ts == found.ts.max()))
-    services.record_fence_events(judged().judge(found)[0], at=NOON)
-    return vehicle
-
-
-def test_vehicles_come_with_their_last_positions_and_may_be_asked_for_by_area(trip, api):
-    client = api("town_officer_here")
+def test_vehicles_come_with_their_last_positions_and_may_be_asked_for_by_area(trip, as_):
+    client = as_("town_officer_here")
     (found,) = client.get("/api/transport/vehicles").json()
     assert (found["id"], found["key"], found["subject"]) == (trip.pk, "13912345678", "危货一号车")
     assert found["last"]["lon"] == pytest.approx(LON)
@@ -44,8 +24,8 @@ def test_vehicles_come_with_their_last_positions_and_may_be_asked_for_by_area(tr
     assert client.get("/api/transport/vehicles", {"bbox": "9,9,1,1"}).status_code == 422
 
 
-def test_a_day_has_track_trips_stops_and_events(trip, api):
-    client = api("town_officer_here")
+def test_a_day_has_track_trips_stops_and_events(trip, as_):
+    client = as_("town_officer_here")
     day = client.get(f"/api/transport/vehicles/{trip.pk}/day", {"day": "2026-03-05"}).json()
     assert [row[0] for row in day["positions"]] == [T0 + s * 1000 for s, _, _ in TRIP]
     assert [event["kind"] for event in day["events"]] == ["enter", "speed", "speed_end", "dwell", "leave"]
@@ -55,17 +35,17 @@ def test_a_day_has_track_trips_stops_and_events(trip, api):
     assert client.get(f"/api/transport/vehicles/{trip.pk}/day", {"day": "1999-01-01"}).status_code == 422
 
 
-def test_an_area_at_a_moment_has_those_who_were_there(trip, api):
+def test_an_area_at_a_moment_has_those_who_were_there(trip, as_):
     asked = {"bbox": "119.4,32.19,119.5,32.25", "at": (NOON + timedelta(seconds=200)).isoformat(), "minutes": 3}
-    found = api("town_officer_here").get("/api/transport/area", asked).json()
+    found = as_("town_officer_here").get("/api/transport/area", asked).json()
     assert [point[0] for vehicle in found["vehicles"] for point in vehicle["points"]] == [
         T0 + s * 1000 for s in (60, 120, 180)
     ]
-    assert api("town_officer_here").get("/api/transport/area", asked | {"bbox": "100,20,130,40"}).status_code == 422
+    assert as_("town_officer_here").get("/api/transport/area", asked | {"bbox": "100,20,130,40"}).status_code == 422
 
 
-def test_what_is_beyond_the_reach_is_not_there(trip, fence, api):
-    client = api("town_officer_elsewhere")
+def test_what_is_beyond_the_reach_is_not_there(trip, fence, as_):
+    client = as_("town_officer_elsewhere")
     for path in (f"vehicles/{trip.pk}", f"vehicles/{trip.pk}/day", f"fences/{fence.pk}"):
         assert client.get(f"/api/transport/{path}").status_code == 404, path
     for path in ("vehicles", "fences", "events"):
@@ -74,16 +54,16 @@ def test_what_is_beyond_the_reach_is_not_there(trip, fence, api):
     assert client.get("/api/transport/area", asked).json()["vehicles"] == []
 
 
-def test_events_are_listed_by_vehicle_fence_and_time(trip, fence, api):
-    client = api("town_officer_here")
+def test_events_are_listed_by_vehicle_fence_and_time(trip, fence, as_):
+    client = as_("town_officer_here")
     found = client.get("/api/transport/events", {"fence_id": fence.pk, "vehicle_id": trip.pk}).json()
     assert [row["kind"] for row in found] == ["leave", "dwell", "speed_end", "speed", "enter"]
     until = client.get("/api/transport/events", {"until": found[2]["at"]}).json()
     assert [row["kind"] for row in until] == ["speed", "enter"]
 
 
-def test_a_fence_is_made_changed_and_ended_over_the_api(personas, api):
-    client = api("city_officer")
+def test_a_fence_is_made_changed_and_ended_over_the_api(personas, as_):
+    client = as_("city_officer")
 
     def post(path, body):
         return client.post(f"/api/transport/{path}", body, content_type="application/json")
@@ -104,8 +84,8 @@ def test_a_fence_is_made_changed_and_ended_over_the_api(personas, api):
     assert [f["id"] for f in client.get("/api/transport/fences", {"ended": "true"}).json()] == [pk]
 
 
-def test_who_may_not_edit_rules_makes_no_fence(personas, fence, api):
-    client = api("town_officer_here")
+def test_who_may_not_edit_rules_makes_no_fence(personas, fence, as_):
+    client = as_("town_officer_here")
     body = {"name": "x", "division": personas.here.code, "terms": TERMS}
     assert client.post("/api/transport/fences", body, content_type="application/json").status_code == 403
     ended = client.post(f"/api/transport/fences/{fence.pk}/end", {}, content_type="application/json")

@@ -8,16 +8,8 @@ from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.transport import queries, services
 from zhenan.domains.transport.errors import FenceEnded, NoFence, NotBefore
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion, LastPosition
-from zhenan.domains.transport.tests.conftest import NOON, SQUARE, T0, TERMS, positions
+from zhenan.domains.transport.tests.conftest import NOON, SQUARE, T0, TERMS, TRIP, judged, positions
 from zhenan.kernel.access.guards import NotAllowed
-from zhenan.telemetry.tracks.judge import FenceJudge
-
-TRIP = ((0, -500, 30), (60, 5, 30), (120, 50, 55), (180, 60, 20), (700, 70, 0), (800, -500, 30))
-
-
-def judged(*, at=NOON):
-    setup = queries.fence_setup(at)
-    return FenceJudge(setup.fences, setup.kinds)
 
 
 def test_a_trip_through_a_fence_leaves_its_events_and_alarms_once(vehicle, fence):

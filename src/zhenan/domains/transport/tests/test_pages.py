@@ -10,27 +10,8 @@ from django.urls import reverse
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.transport import lists, queries, services
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
-from zhenan.domains.transport.tests.conftest import LAT, LON, NOON, SQUARE, T0, TERMS, positions, store
-from zhenan.domains.transport.tests.test_fences import TRIP, judged
+from zhenan.domains.transport.tests.conftest import LAT, LON, NOON, SQUARE, T0, TERMS, TRIP
 from zhenan.kernel.lists.contract import check_list_page
-
-
-@pytest.fixture
-def as_(client, personas):
-    def go(name):
-        client.force_login(personas[name])
-        return client
-
-    return go
-
-
-@pytest.fixture
-def trip(vehicle, fence, settings):
-    found = positions(vehicle, *TRIP)
-    store(settings, found)
-    services.save_last_positions(found.take(found.ts == found.ts.max()))
-    services.record_fence_events(judged().judge(found)[0], at=NOON)
-    return vehicle
 
 
 def test_a_vehicles_day_shows_its_track_stops_and_events(trip, as_):
