@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.backtest.compare import first_at_least
 from zhenan.telemetry.backtest.found import DWELL, ENTER, NOTED, OPEN, SPEED, Found
-from zhenan.telemetry.backtest.plan import LEAD_MS, BadPlan, Outcome, check_span, cut, days_of
-from zhenan.telemetry.history.delta import DAY_MS
+from zhenan.telemetry.backtest.plan import LEAD_MS, BadPlan, Outcome, check_span, cut, days_between, days_of
 from zhenan.telemetry.tracks.columns import DEGREE, PositionColumns
 from zhenan.telemetry.tracks.fences import Fence
 from zhenan.telemetry.tracks.judge import KINDS, MOST_KMH, FenceEvent, FenceJudge, VehicleKind
@@ -65,7 +64,7 @@ class FencePlan:
     @property
     def days_of_work(self) -> int:
         """How much there is to judge: vehicles times days."""
-        return int(self.vehicles.size * ((self.until_ms - self.since_ms + self.lead_ms) // DAY_MS + 1))
+        return self.vehicles.size * days_between(self.since_ms - self.lead_ms, self.until_ms)
 
     def tasks(self, parts: int) -> list[FenceTask]:
         """Tasks of neighbouring vehicles, `parts` of them or more where memory asks for it."""

@@ -81,7 +81,7 @@ class Plan:
     @property
     def days_of_work(self) -> int:
         """How much there is to judge: points times days."""
-        return int(self.points.size * ((self.until_ms - self.since_ms + self.lead_ms) // DAY_MS + 1))
+        return self.points.size * days_between(self.since_ms - self.lead_ms, self.until_ms)
 
     def tasks(self, parts: int) -> list[Task]:
         """At most `parts` tasks of neighbouring points: those of a device lie together in the table."""
@@ -138,6 +138,11 @@ def _for(rules: Sequence[Rule], points: NDArray[np.int32]) -> list[Rule]:
             mine = [key for key in rule.points if key in here]
             kept.append(rule.model_copy(update={"points": mine or ["-"]}))
     return kept
+
+
+def days_between(since_ms: int, until_ms: int) -> int:
+    """Days begun in a period, at least one: the measure of work."""
+    return (until_ms - since_ms) // DAY_MS + 1
 
 
 def days_of(since_ms: int, until_ms: int) -> Iterator[tuple[int, int]]:

@@ -86,8 +86,12 @@ class Listener:
             known = QuickJt808(self.intake.registry)
         else:
             return
-        await asyncio.to_thread(known.warm_up)
-        await asyncio.to_thread(Seconds().spread, np.zeros(1, np.int32), np.zeros(1, np.int64))
+        try:
+            await asyncio.to_thread(known.warm_up)
+            await asyncio.to_thread(Seconds().spread, np.zeros(1, np.int32), np.zeros(1, np.int64))
+        except Exception as err:  # whatever the compiler had: frames are read singly from now on, and it is said
+            log.exception("gateway.not_compiled", protocol=self.protocol, error=repr(err))
+            return
         self.quick = known
 
     async def stop(self) -> None:
@@ -339,7 +343,7 @@ class Connection:
             items = [await self.answers.get()]
             while not self.answers.empty():
                 items.append(self.answers.get_nowait())
-            ended = items[-1] is None
+            ended = None in items
             for done, together in groupby(filter(None, items), itemgetter(0)):
                 if done is None or await self._stored(done):
                     await self._write([reply for _, reply in together])

@@ -137,3 +137,21 @@ def test_readings_of_fresh_frames_are_chosen():
     said = type("Said", (), {"ends": np.array([2, 2, 5, 6])})
     assert quick.chosen(said, 0, 4, np.array([True, True, False, True])).tolist() == [0, 1, 5]
     assert quick.chosen(said, 2, 4, np.array([True, False])).tolist() == [2, 3, 4]
+
+
+def test_frames_are_taken_singly_where_the_compiler_fails(tmp_nats, monkeypatch):
+    def broken(self):
+        raise OSError("no compiler here")
+
+    monkeypatch.setattr(quick.Quick, "warm_up", broken)
+    frames = [gb26875.send(KEYS[0], CENTRE, n, 3, objects(random.Random(n), 1), NOW) for n in range(3)]
+
+    async def story():
+        async with gateway(tmp_nats, ROWS) as up:
+            listener = up.gateway.listeners["gb26875"]
+            await listener.warming
+            assert listener.quick is None
+            await sent(listener.port, b"".join(frames), 3)
+            return up.gateway.counters.get("frames", "gb26875")
+
+    assert run(story()) == 3
