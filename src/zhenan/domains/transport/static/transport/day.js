@@ -13,11 +13,10 @@ const row = (words, moment, go) => {
 };
 
 async function start() {
-  const data = await json(config.data);
+  const [data, map] = await Promise.all([json(config.data), makeMap()]);  // the map is there while a day is still read
   const slider = document.getElementById("slider"), shown = document.getElementById("slider-time"), play = document.getElementById("play");
   const points = data.positions;
   if (!points.length) say(config.words.none);
-  const map = await makeMap();
   drawFences(map, data.fences);
   const lines = [[], []];
   for (let k = 1; k < points.length; k += 1) {
