@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import numpy as np
 from django.contrib.postgres.aggregates import ArrayAgg
-from django.db.models import BigIntegerField, Count, Max, Q, QuerySet
+from django.db.models import BigIntegerField, Count, Q, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce, Extract
 from django.utils import timezone
 from numpy.typing import NDArray
@@ -61,9 +61,11 @@ def rule_of(code: str) -> AlarmRule | None:
 
 
 def devices_stamp() -> str:
-    """Changes whenever a device or its points changed."""
-    seen = Device.objects.aggregate(last=Max("changed_at"), count=Count("pk"))
-    return f"{seen['count']}:{seen['last'].isoformat() if seen['last'] else ''}"
+    """Changes whenever a device or its points changed: also by what was changed earlier and committed later than
+    the newest change, which the newest moment alone would hide."""
+    moment = Cast(Extract("changed_at", "epoch") * 1_000_000, BigIntegerField())
+    seen = Device.objects.aggregate(moments=Sum(moment), count=Count("pk"))
+    return f"{seen['count']}:{seen['moments'] or 0}"
 
 
 def gateway_points() -> Iterator[PointRow]:

@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -28,6 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 log = structlog.get_logger("zhenan.process")
 RETRY_S = 0.3
+SWITCH_S = 0.0005  # so long at most a thread that is busy with a city's register holds the event loop up
 
 
 class Process:
@@ -131,6 +133,7 @@ def run(name: str, main: Callable[[Process], Awaitable[int]]) -> int:
         log.info("process.stopped", process=name, status=status)
         return status
 
+    sys.setswitchinterval(SWITCH_S)
     faulthandler.enable()  # a crash of compiled code leaves the Python stack of every thread in the log
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(body())

@@ -14,7 +14,7 @@ import os
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from urllib.parse import unquote, urlsplit
 
 import paho.mqtt.client as paho
@@ -32,6 +32,7 @@ from zhenan.telemetry.gateway.attachments import Address
 from zhenan.telemetry.gateway.core import Config, Gateway
 from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.keys import Key
+from zhenan.telemetry.gateway.registry import drained
 from zhenan.telemetry.gateway.replaying import Kept, replay
 from zhenan.telemetry.gateway.tcp import Limits
 from zhenan.telemetry.gateway.tls import TlsFault, server_context
@@ -131,9 +132,9 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
     async def stamp() -> str:
         return await process.once(_stamp)
 
-    async def load() -> tuple[str, list[queries.PointRow]]:
+    async def load() -> tuple[str, Iterator[queries.PointRow]]:
         seen = await process.database(_stamp)
-        return seen, await process.database(lambda: list(queries.gateway_points()))
+        return seen, drained(await process.database(lambda: list(queries.gateway_points())))
 
     async def load_keys() -> list[Key]:
         return await process.database(keys.gateway_keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -34,7 +35,7 @@ from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import quarantine
 from zhenan.telemetry.gateway.keys import Key
 from zhenan.telemetry.gateway.quarantine import Refusal
-from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Registry, Rows, map_readings, shown
+from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Register, Registry, Rows, map_readings, shown
 
 PROTOCOL: Final = "mqtt_json"  # a device that speaks JSON is the same device over MQTT and over HTTP
 TOLD: Final = 100  # rows named in the answer
@@ -117,6 +118,28 @@ class View(NamedTuple):
     owner: NDArray[np.int64]
 
 
+class Known(NamedTuple):
+    """The devices of the protocol as the compiled scans want them; `ids`: of each, int64."""
+
+    points: Points
+    ids: NDArray[np.int64]
+
+
+def known_of(register: Register) -> Known:
+    """For `Register.derived`."""
+    devices = list(register.of(PROTOCOL))
+    return Known(points_of(devices), np.array([device.id for device in devices], np.int64))
+
+
+def _view(register: Register, key: Key) -> View:
+    (known, own), owner = register.derived(known_of), register.owner
+    if key.devices is None:
+        return View(known, np.ones(own.size, np.uint8), (owner >= 0).astype(np.uint8), owner)
+    ids = np.fromiter(key.devices, np.int64, len(key.devices))
+    devices, channels = np.isin(own, ids), np.isin(owner, ids) & (owner >= 0)
+    return View(known, devices.astype(np.uint8), channels.astype(np.uint8), owner)
+
+
 class Bulk:
     """The register as the compiled decoders want it, and what each key may report for; made anew when either changes.
 
@@ -126,33 +149,22 @@ class Bulk:
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
         self._lock = threading.Lock()
-        self._version = -1
-        self._known = points_of([])
-        self._ids: NDArray[np.int64] = np.zeros(0, np.int64)
+        self._register: Register | None = None
         self._views: dict[Key, View] = {}
 
     def view(self, key: Key) -> View:
         """What a key sees now."""
         with self._lock:
-            if self._version != self.registry.version:
-                self._version = self.registry.version
-                devices = list(self.registry.of(PROTOCOL))
-                self._known, self._ids = points_of(devices), np.array([device.id for device in devices], np.int64)
+            register = self.registry.now
+            if self._register is not register:
+                self._register = register
                 self._views.clear()
             found = self._views.get(key)
             if found is None:
                 if len(self._views) >= _VIEWS:
                     self._views.clear()
-                found = self._views[key] = self._view(key)
+                found = self._views[key] = _view(register, key)
             return found
-
-    def _view(self, key: Key) -> View:
-        owner = self.registry.owner
-        if key.devices is None:
-            return View(self._known, np.ones(self._ids.size, np.uint8), (owner >= 0).astype(np.uint8), owner)
-        ids = np.fromiter(key.devices, np.int64, len(key.devices))
-        devices, channels = np.isin(self._ids, ids), np.isin(owner, ids) & (owner >= 0)
-        return View(self._known, devices.astype(np.uint8), channels.astype(np.uint8), owner)
 
     def json(self, body: bytes, key: Key, received_ms: int, most: int) -> Outcome:
         """A JSON array of rows. Raises CodecError when it is none."""
@@ -261,14 +273,14 @@ class Bulk:
 
 def points_of(devices: Sequence[Device]) -> Points:
     """The tables of the compiled decoders for these devices, numbered in their order."""
-    names, numbers = [], []
+    names, numbers = [], array("d")
     for at, device in enumerate(devices):
         for channel, points in device.channels.items():
             plain = len(points) == 1 and points[0].bit is None
             one = points[0]
             names.append(channel_name(device.key, channel))
-            numbers.append((one.id if plain else -1, at, one.scale, one.offset, one.low, one.high))
-    table = np.array(numbers, np.float64).reshape(-1, 6)
+            numbers.extend((one.id if plain else -1, at, one.scale, one.offset, one.low, one.high))
+    table = np.frombuffer(numbers, np.float64).reshape(-1, 6)
     scale, offset, low, high = (np.ascontiguousarray(table[:, n]) for n in range(2, 6))
     return Points(
         names_of([device.key.encode() for device in devices]),

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import ssl
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import structlog
@@ -20,16 +20,17 @@ from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.keys import Key, Keys
 from zhenan.telemetry.gateway.mqtt import MqttListener
-from zhenan.telemetry.gateway.registry import PointLike, Registry
+from zhenan.telemetry.gateway.registry import PointLike, Register, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Session
 from zhenan.telemetry.gateway.sessions_jt808 import Jt808, Media
 from zhenan.telemetry.gateway.tcp import Limits, Listener
 from zhenan.telemetry.gateway.udp import UdpListener
 from zhenan.telemetry.log.tasks import end
 from zhenan.telemetry.log.wire import WireClient
+from zhenan.telemetry.standing import standing
 
 log = structlog.get_logger("zhenan.gateway")
-Load = Callable[[], Awaitable[tuple[str, Sequence[PointLike]]]]
+Load = Callable[[], Awaitable[tuple[str, Iterable[PointLike]]]]
 Stamp = Callable[[], Awaitable[str]]
 LoadKeys = Callable[[], Awaitable[Sequence[Key]]]
 HTTP = "http"
@@ -153,8 +154,13 @@ class Gateway:
         await end(self._tasks)
 
     async def _reload(self) -> None:
-        self._known, rows = await self._load()
-        self.registry.load(rows)
+        with standing():
+            known, rows = await self._load()
+            wanted = self.registry.now.wanted()
+            register = await asyncio.to_thread(lambda: Register(rows, wanted))
+        former = self.registry.take(register)
+        self._known = known
+        await asyncio.to_thread(former.discard)
         await self._reload_keys()
         self.counters.add("registry_loads")
         log.info("gateway.register_loaded", devices=len(self.registry), points=self.registry.points)

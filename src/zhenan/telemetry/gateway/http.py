@@ -23,7 +23,7 @@ from zhenan.telemetry.codecs import influx
 from zhenan.telemetry.codecs.base import CodecError
 from zhenan.telemetry.codecs.rows import WORDS
 from zhenan.telemetry.gateway import quarantine
-from zhenan.telemetry.gateway.bulk import PROTOCOL, Bulk, Outcome
+from zhenan.telemetry.gateway.bulk import PROTOCOL, Bulk, Outcome, known_of
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.http_server import Answer, HttpLimits, HttpServer, Request
 from zhenan.telemetry.gateway.intake import Intake
@@ -75,6 +75,7 @@ class HttpIngest:
     async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
         """Compile what is to be compiled, then listen. Returns the port."""
         await asyncio.to_thread(warm_up)
+        await asyncio.to_thread(self.bulk.registry.now.derived, known_of)
         return await self.server.start(host, port, tls)
 
     async def stop(self) -> None:

@@ -51,6 +51,7 @@ class Batch:
 
     done: asyncio.Future[None]
     most: int = 0
+    since: float = 0.0  # by the loop's clock
     parts: list[Columns] = field(default_factory=list)
     tail: Rows = field(default_factory=Rows)  # of small messages, behind the parts
     readings: int = 0
@@ -249,7 +250,8 @@ class Intake:
             self._ready.append(self._open)
             self._open = None
         if self._open is None:
-            self._open = Batch(asyncio.get_running_loop().create_future(), self.most)
+            loop = asyncio.get_running_loop()
+            self._open = Batch(loop.create_future(), self.most, loop.time())
         return self._open
 
     def _add_rows(self, batch: Batch, rows: Rows | Columns, source_seq: int) -> None:
@@ -287,8 +289,7 @@ class Intake:
         """Commit for ever. Ends with Fenced when another gateway took over; then nothing more is acknowledged."""
         while True:
             await self._wake.wait()
-            if self.linger_s and not self._ready and self._open is not None and not self._open.full():
-                await asyncio.sleep(self.linger_s)
+            await self._linger()
             try:
                 await self.flush()
             except Exception as err:
@@ -297,6 +298,14 @@ class Intake:
                         batch.done.set_exception(err)
                         batch.done.exception()  # seen: those who wait for it are told as well
                 raise
+
+    async def _linger(self) -> None:
+        """Let the first messages of a commit wait for others; those that waited for the last commit go at once."""
+        batch = self._open
+        if self.linger_s and not self._ready and batch is not None and not batch.full():
+            waited_s = asyncio.get_running_loop().time() - batch.since
+            if waited_s < self.linger_s:
+                await asyncio.sleep(self.linger_s - waited_s)
 
     async def flush(self) -> None:
         """Commit what waits now."""

@@ -17,7 +17,7 @@ from zhenan.telemetry.codecs.batch_points import Decoded, Entry, Table
 from zhenan.telemetry.codecs.gb26875 import CONFIRM, END, send
 from zhenan.telemetry.codecs.gb26875_units import write_time
 from zhenan.telemetry.gateway.message_key import DIGEST
-from zhenan.telemetry.gateway.registry import FUTURE_MS, Registry
+from zhenan.telemetry.gateway.registry import FUTURE_MS, Register, Registry
 from zhenan.telemetry.gateway.sessions import Session
 from zhenan.telemetry.tracks.columns import PositionColumns
 
@@ -39,8 +39,6 @@ class Quick:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._version = -1
-        self._table: Table = batch_points.analogue_table(())
         self._starts, self._ends = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
 
     def read(self, data: bytes, now_ms: int) -> Read | None:
@@ -50,24 +48,14 @@ class Quick:
         if not count:
             return None
         starts, ends = self._starts[:count], self._ends[:count]
-        said = batch_points.decode(PROTOCOL, array, starts, ends, now_ms, now_ms + FUTURE_MS, self._known())
+        known = self.registry.now.derived(table_of)
+        said = batch_points.decode(PROTOCOL, array, starts, ends, now_ms, now_ms + FUTURE_MS, known)
         return Read(starts.tolist(), ends.tolist(), said, data[self._ends[count - 1] :])
 
-    def _known(self) -> Table:
-        if self._version != self.registry.version:
-            self._version = self.registry.version
-            self._table = batch_points.analogue_table(
-                Entry(device.key, channel, p.id, p.scale, p.offset, -1 if p.bit is None else p.bit, p.low, p.high)
-                for device in self.registry.of(PROTOCOL)
-                if is_address(device.key)
-                for channel, points in device.channels.items()
-                for p in points
-            )
-        return self._table
-
     def warm_up(self) -> None:
-        """Compile (or load) the loops now, so that the first frame does not wait for it."""
+        """Compile (or load) the loops and look the points up now, so that the first frame does not wait for it."""
         at = 1_000_000_000_000
+        self.registry.now.derived(table_of)
         Quick(Registry()).read(send("0" * 12, "0" * 12, 1, 3, [], at), at)
 
     def fits(self, session: Session, raw: bytes) -> bool:
@@ -92,6 +80,17 @@ class Quick:
     ) -> PositionColumns:
         """Detectors stay where they are."""
         return PositionColumns.empty()
+
+
+def table_of(register: Register) -> Table:
+    """The points of the protocol's devices as the compiled decoder wants them."""
+    return batch_points.analogue_table(
+        Entry(device.key, channel, p.id, p.scale, p.offset, -1 if p.bit is None else p.bit, p.low, p.high)
+        for device in register.of(PROTOCOL)
+        if is_address(device.key)
+        for channel, points in device.channels.items()
+        for p in points
+    )
 
 
 def is_address(key: str) -> bool:

@@ -16,7 +16,7 @@ from zhenan.telemetry.codecs.batch_points import Entry, Table
 from zhenan.telemetry.codecs.jt808_frame import escape, xor
 from zhenan.telemetry.gateway.message_key import location_key, plain_packet
 from zhenan.telemetry.gateway.quick import MOST, Read
-from zhenan.telemetry.gateway.registry import FUTURE_MS, Registry
+from zhenan.telemetry.gateway.registry import FUTURE_MS, Register, Registry
 from zhenan.telemetry.gateway.sessions import Session
 from zhenan.telemetry.gateway.sessions_jt808 import Jt808
 from zhenan.telemetry.tracks.columns import PositionColumns, from_degrees
@@ -30,8 +30,6 @@ class QuickJt808:
 
     def __init__(self, registry: Registry) -> None:
         self.registry = registry
-        self._version = -1
-        self._table: Table = batch_points.location_table(())
         self._starts, self._ends = np.empty(MOST, np.int64), np.empty(MOST, np.int64)
 
     def read(self, data: bytes, now_ms: int) -> Read | None:
@@ -41,24 +39,14 @@ class QuickJt808:
         if not count:
             return None
         starts, ends = self._starts[:count], self._ends[:count]
-        said = batch_points.decode(PROTOCOL, array, starts, ends, now_ms, now_ms + FUTURE_MS, self._known())
+        known = self.registry.now.derived(table_of)
+        said = batch_points.decode(PROTOCOL, array, starts, ends, now_ms, now_ms + FUTURE_MS, known)
         # the closing flag may open the next frame too
         return Read(starts.tolist(), ends.tolist(), said, data[self._ends[count - 1] - 1 :])
 
-    def _known(self) -> Table:
-        if self._version != self.registry.version:
-            self._version = self.registry.version
-            self._table = batch_points.location_table(
-                Entry(device.key, channel, p.id, p.scale, p.offset, -1 if p.bit is None else p.bit, p.low, p.high)
-                for device in self.registry.of(PROTOCOL)
-                if device.key and _DIGITS.issuperset(device.key.lower())
-                for channel, points in device.channels.items()
-                for p in points
-            )
-        return self._table
-
     def warm_up(self) -> None:
-        """Compile (or load) the loops now, so that the first frame does not wait for it."""
+        """Compile (or load) the loops and look the points up now, so that the first frame does not wait for it."""
+        self.registry.now.derived(table_of)
         raw = jt808.location(jt808.Header(msg_id=0, phone="0" * 12, serial=1), lat=0, lon=0, time=None)
         idle = QuickJt808(Registry())
         read = idle.read(raw, 0)
@@ -112,3 +100,14 @@ def accepted(content: bytes, serial: int) -> bytes:
         content[at - 2 : at], b"\x02\x00", bytes((jt808.ALARM_HANDLED if alarm & jt808.LATCHED_ALARMS else jt808.OK,)),
     ))  # fmt: skip
     return b"\x7e" + escape(answer + bytes((xor(answer),))) + b"\x7e"
+
+
+def table_of(register: Register) -> Table:
+    """The points of the protocol's devices as the compiled decoder wants them."""
+    return batch_points.location_table(
+        Entry(device.key, channel, p.id, p.scale, p.offset, -1 if p.bit is None else p.bit, p.low, p.high)
+        for device in register.of(PROTOCOL)
+        if device.key and _DIGITS.issuperset(device.key.lower())
+        for channel, points in device.channels.items()
+        for p in points
+    )

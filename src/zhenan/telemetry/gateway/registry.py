@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from zhenan.telemetry.codecs.jt808 import phone_keys
 from zhenan.telemetry.columns import Columns, partitions
 from zhenan.telemetry.gateway.mapping import Compiled, compiled
 
+T = TypeVar("T")
 FUTURE_MS: Final = 300_000  # a reading further ahead of the server's clock is refused
 
 
@@ -115,50 +116,65 @@ class Mapped(NamedTuple):
     unmapped: list[str]  # channels without a point
 
 
-class Registry:
-    """Devices by (protocol, identity on the wire). Replaced as a whole by `load`."""
+Make = Callable[["Register"], Any]
 
-    def __init__(self, rows: Iterable[PointLike] = ()) -> None:
+
+class Register:
+    """The register as it was at one moment; never changed. Made in any thread, for at the size of a city it takes
+    seconds."""
+
+    def __init__(self, rows: Iterable[PointLike] = (), wanted: Iterable[Make] = ()) -> None:
+        """`wanted`: what will be asked of `derived`, made now."""
         self._devices: dict[tuple[str, str], Device] = {}
-        self.partition: NDArray[np.uint8] = np.zeros(1, np.uint8)  # of each point id
-        self.owner: NDArray[np.int64] = np.full(1, -1, np.int64)  # of each point id: its device's id, -1 for no point
-        self.points = 0
-        self.version = 0  # how often a register was taken
-        self.load(rows)
-
-    def load(self, rows: Iterable[PointLike]) -> None:
-        """Take a new register."""
-        devices: dict[tuple[str, str], Device] = {}
-        subjects: dict[int, int] = {}
-        owners: dict[int, int] = {}
+        ids, subjects, owners = array("q"), array("q"), array("q")
         for row in rows:
-            key = (row.protocol, _plain(row.protocol, row.device_key))
-            device = devices.get(key)
-            if device is None:
-                device = devices[key] = Device(row.device_id, row.device_key)
-            if layout := getattr(row, "layout", ""):
-                device.layout = compiled(layout)
-            device.password = getattr(row, "password", None)
+            device = self._device(row)
             low = -np.inf if row.low is None else row.low
             high = np.inf if row.high is None else row.high
             point = Point(row.point_id, row.scale, row.offset, row.bit, float(low), float(high))
             device.channels.setdefault(row.channel, []).append(point)
             if row.states:
                 device.words[row.channel] = row.states
-            subjects[row.point_id] = getattr(row, "subject_id", row.device_id)
-            owners[row.point_id] = row.device_id
-        table = np.zeros(max(subjects, default=0) + 1, np.uint8)
-        table[list(subjects)] = partitions(np.fromiter(subjects.values(), np.int64, len(subjects)))
-        owner = np.full(table.size, -1, np.int64)
-        owner[list(owners)] = list(owners.values())
-        self._devices, self.partition, self.owner, self.points = devices, table, owner, len(subjects)
-        self.version += 1
+            ids.append(row.point_id)
+            subjects.append(getattr(row, "subject_id", row.device_id))
+            owners.append(row.device_id)
+        self.points = len(ids)
+        at = np.frombuffer(ids, np.int64)
+        self.partition: NDArray[np.uint8] = np.zeros(int(at.max(initial=0)) + 1, np.uint8)  # of each point id
+        self.partition[at] = partitions(np.frombuffer(subjects, np.int64))
+        # of each point id: its device's id, -1 for no point
+        self.owner: NDArray[np.int64] = np.full(self.partition.size, -1, np.int64)
+        self.owner[at] = np.frombuffer(owners, np.int64)
+        self._derived: dict[Make, Any] = {}
+        for make in wanted:
+            self.derived(make)
+
+    def _device(self, row: PointLike) -> Device:
+        key = (row.protocol, _plain(row.protocol, row.device_key))
+        device = self._devices.get(key)
+        if device is None:
+            device = self._devices[key] = Device(row.device_id, row.device_key)
+        if layout := getattr(row, "layout", ""):
+            device.layout = compiled(layout)
+        device.password = getattr(row, "password", None)
+        return device
 
     def __len__(self) -> int:
         return len(self._devices)
 
+    def derived(self, make: Make) -> Any:
+        """What `make` makes of this register; made once."""
+        found = self._derived.get(make)
+        if found is None:
+            found = self._derived[make] = make(self)
+        return found
+
+    def wanted(self) -> tuple[Make, ...]:
+        """What was derived, so that it can be made of the next register before that is in use."""
+        return tuple(self._derived)
+
     def of(self, protocol: str) -> Iterator[Device]:
-        """The devices of one protocol, always in the same order until the next register."""
+        """The devices of one protocol, always in the same order."""
         return (device for (known, _), device in self._devices.items() if known == protocol)
 
     def find(self, protocol: str, key: str) -> Device | None:
@@ -169,9 +185,63 @@ class Registry:
                 found = found or self._devices.get((protocol, _plain(protocol, form)))
         return found
 
+    def discard(self) -> None:
+        """Let go of it piece by piece: at once, a city's devices would hold up every other thread meanwhile."""
+        while self._devices:
+            self._devices.popitem()
+
+
+class Registry:
+    """The register of now. Replaced as a whole, by `load` or `take`."""
+
+    def __init__(self, rows: Iterable[PointLike] = ()) -> None:
+        self.now = Register(rows)
+
+    def load(self, rows: Iterable[PointLike]) -> None:
+        """Take a new register."""
+        self.take(Register(rows, self.now.wanted()))
+
+    def take(self, register: Register) -> Register:
+        """Take a new register; returns the former one."""
+        former, self.now = self.now, register
+        return former
+
+    @property
+    def partition(self) -> NDArray[np.uint8]:
+        """The partition of each point id."""
+        return self.now.partition
+
+    @property
+    def owner(self) -> NDArray[np.int64]:
+        """The device id of each point id, -1 for no point."""
+        return self.now.owner
+
+    @property
+    def points(self) -> int:
+        """How many there are."""
+        return self.now.points
+
+    def __len__(self) -> int:
+        return len(self.now)
+
+    def of(self, protocol: str) -> Iterator[Device]:
+        """The devices of one protocol, always in the same order until the next register."""
+        return self.now.of(protocol)
+
+    def find(self, protocol: str, key: str) -> Device | None:
+        """The device with this identity, or None."""
+        return self.now.find(protocol, key)
+
 
 def _plain(protocol: str, key: str) -> str:
     return key.lstrip("0").lower() if protocol == "jt808" else key
+
+
+def drained(rows: list[T]) -> Iterator[T]:
+    """The rows in their order; each leaves the list as it is taken, so that letting go of them holds nobody up."""
+    rows.reverse()
+    while rows:
+        yield rows.pop()
 
 
 def map_readings(device: Device, readings: Iterable[Reading], now_ms: int) -> Mapped:

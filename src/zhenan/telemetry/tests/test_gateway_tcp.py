@@ -2,6 +2,7 @@
 
 import asyncio
 import resource
+import threading
 import time
 
 import pytest
@@ -140,6 +141,42 @@ def test_an_unknown_device_is_confirmed_kept_and_taken_once_registered(tmp_nats)
         assert (kept.reason, kept.device_key, kept.count) == ("unknown_device", KEY, 1)
         assert kept.decoded["readings"] == [{"channel": "sys1.40.17.a3", "ts": NOW, "value": 25.3, "quality": 0}]
         assert await readings_of(tmp_nats) == [(1, NOW + 1000, 26.0)]
+
+    run(story())
+
+
+def test_frames_are_answered_while_a_register_is_made(tmp_nats):
+    """At the size of a city that takes seconds."""
+
+    async def story():
+        begun, go_on = threading.Event(), threading.Event()
+
+        def slowly(rows):
+            yield rows[0]
+            begun.set()
+            assert go_on.wait(30)
+            yield from rows[1:]
+
+        async with gateway(tmp_nats, ROWS) as up:
+            load = up.gateway._load
+
+            async def slow_load():
+                stamp, rows = await load()
+                return f"{stamp} new", slowly([point("gb26875", KEY, 7, "sys1.40.17.a3", 9), *rows[1:]])
+
+            up.gateway._load, up.gateway._stamp = slow_load, lambda: asyncio.sleep(0, "new")
+            up.gateway.changed.set()
+            assert await asyncio.to_thread(begun.wait, 10)
+            device = Terminal(up.port("gb26875"), KEY)
+            assert await device.report([temperature(25.3, NOW)], NOW) == 1  # by the register that is still in use
+            up.gateway._stamp = lambda: asyncio.sleep(0, f"{len(ROWS)} new")
+            go_on.set()
+            for _ in range(200):
+                await asyncio.sleep(0.02)
+                if up.gateway.counters.get("registry_loads") == 2:
+                    break
+            await device.report([temperature(26.0, NOW + 1000)], NOW + 1000)
+        assert await readings_of(tmp_nats) == [(1, NOW, 25.3), (9, NOW + 1000, 26.0)]
 
     run(story())
 

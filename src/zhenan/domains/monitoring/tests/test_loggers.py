@@ -111,3 +111,14 @@ def test_a_command_that_a_gateway_is_at_is_not_asked_for_again_before_the_gatewa
     commands.heard(Told(protocol, "MN1", "sent", row.pk), at=NOON)
     assert commands.claim(after(whole_s)) == []
     assert len(commands.claim(after(whole_s + 36))) == 1
+
+
+def test_a_change_that_is_committed_behind_a_later_one_is_seen(logger):
+    other = Device.objects.create(
+        protocol="hj212", key="MN2", model=logger.model, programme=logger.programme, subject=logger.subject, name="二"
+    )
+    at = logger.changed_at
+    Device.objects.filter(pk=logger.pk).update(changed_at=at + timedelta(seconds=2))
+    loaded = queries.devices_stamp()  # of the later change; the earlier one's transaction is still open
+    Device.objects.filter(pk=other.pk).update(changed_at=at + timedelta(seconds=1))
+    assert queries.devices_stamp() != loaded
