@@ -6,10 +6,12 @@ import os
 import subprocess
 import sys
 import time
+from importlib.util import cache_from_source
+from pathlib import Path
 
 import pytest
 
-from zhenan.server import messages, supervisor
+from zhenan.server import bootstrap, messages, supervisor
 
 
 def zhenan(*arguments: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -68,6 +70,24 @@ def test_commands_that_need_no_database_start_without_django(arguments):
         [sys.executable, "-c", code, *arguments], input="", capture_output=True, text=True, timeout=60
     )
     assert done.stderr.splitlines()[-1] == "False"
+
+
+def test_a_process_starts_without_what_only_merging_needs():
+    done = zhenan("judge", "--help", PYTHONPROFILEIMPORTTIME="1")
+    assert done.returncode == 0
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "zhenan.telemetry.judge.live" in imported
+    assert "pandas" not in imported
+
+
+def test_set_up_leaves_bytecode_for_those_who_may_not_write_it(tmp_path, monkeypatch):
+    (tmp_path / "src").mkdir()
+    module = tmp_path / "src" / "one.py"
+    module.write_text("ONE = 1\n")
+    monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    bootstrap.compile_source()
+    assert Path(cache_from_source(str(module))).exists()
 
 
 def test_an_error_is_one_line_and_a_traceback_only_when_asked_for():

@@ -16,12 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.fs as pa_fs
 import pyarrow.parquet as pq
 from deltalake import CommitProperties, DeltaTable, Transaction
@@ -30,6 +29,9 @@ from deltalake.exceptions import CommitFailedError, TableNotFoundError
 from deltalake.fs import DeltaStorageHandler
 from deltalake.transaction import AddAction, RemoveAction
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import pyarrow.dataset as ds
 
 DAY_MS: Final = 86_400_000
 END_MS: Final = 253_402_300_799_999  # the last moment of the year 9999
@@ -355,9 +357,11 @@ class DayTable:
         most: int = PIECE_ROWS,
     ) -> Iterator[pa.Table]:
         """All rows of the files, sorted by key and time, in pieces of about `most` rows that never part a key."""
+        from pyarrow.dataset import dataset as dataset_of  # not above: it brings pandas, a second of every start
+
         table = self.create()
         columns = list(names or self.layout.columns)
-        dataset = ds.dataset(
+        dataset = dataset_of(
             [file.path for file in files], format="parquet", filesystem=self.filesystem(table),
             schema=pa.schema([self.layout.schema.field(name) for name in self.layout.columns]),
         )  # fmt: skip
