@@ -261,14 +261,14 @@ class Judging:
             if self._reconciling is not None and self.live.doubt:
                 await self._reconciling.recall()
             while until is None or not until.is_set():
-                await self._turn()
+                await self._turn(until)
         finally:
             if self._reconciling is not None:
                 await self._reconciling.end()
 
-    async def _turn(self) -> None:
+    async def _turn(self, until: asyncio.Event | None = None) -> None:
         busy = self._reconciling is not None and self._reconciling.busy
-        messages = await self.follower.read(most=AT_ONCE, wait_s=0.01 if busy else IDLE_S)
+        messages = await self.follower.read(most=AT_ONCE, wait_s=0.01 if busy else IDLE_S, until=until)
         await self._allowed()
         if messages:
             await self._judge(messages)
