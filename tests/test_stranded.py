@@ -392,6 +392,39 @@ def test_a_judge_that_lost_its_lane_puts_nothing_right(city):
     city(story)
 
 
+@pytest.mark.parametrize("killed", ["never", "before it saved", "after it saved"])
+def test_what_a_device_says_before_the_judge_knows_it_is_judged_when_it_does(city, killed):
+    """The gateway has read the register, the judge has not: the device says once that there is gas."""
+
+    async def story(here: City) -> None:
+        await here.begin()
+        born = datetime.now(UTC)
+        other = register_device(
+            subject=here.subject, model="catering_gas.gas_detector", key="N", name="N", by=None, at=born
+        )
+        gas = other.points.get(measure="gas_lel").pk
+        await here.say((1, 55.0), point=gas)
+        await here.heard()
+        assert (here.judging.live.counters.refused, Alarm.objects.count()) == (1, 0)
+        if killed == "after it saved":
+            await here.judging.save()
+        here.setup = here.now()
+        if killed == "never":
+            await here.until(lambda: Alarm.objects.exists())
+        else:
+            await here.die()
+            await here.begin()
+        await here.say((2, 1.0), point=gas)  # what comes after it is judged after it
+        await here.heard()
+        assert [(s.rule, s.point_id, s.cleared_at) for s in AlarmStage.objects.order_by("rule")] == [
+            (ALARM, gas, None), (HIGH, gas, None)
+        ]  # fmt: skip
+        counts = here.judging.live.counters
+        assert (counts.readings, counts.judged, counts.refused) == (2, 2, 0)
+
+    city(story)
+
+
 def test_pages_hold_each_open_row_once_and_leave_out_what_fences_raise(city):
     async def story(here: City) -> None:
         await here.begin()

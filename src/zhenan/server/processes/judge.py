@@ -289,7 +289,7 @@ class Judging:
 
     async def _judge(self, messages: Sequence[Message]) -> None:
         columns = Columns.concat([Columns.unpack(message.data) for message in messages])
-        found = self.live.judge(columns, messages[-1].seq)
+        found = self.live.judge(columns, messages[-1].seq, messages[-1].at_ms)
         await self._record(found)
         self.behind_ms = max(0, time.time_ns() // 1_000_000 - messages[-1].at_ms)
 

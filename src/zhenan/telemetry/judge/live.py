@@ -21,6 +21,7 @@ from zhenan.telemetry.judge.results import Counters, Transition
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.snapshot import SnapshotFault
 from zhenan.telemetry.judge.table import Groups
+from zhenan.telemetry.judge.waiting import Waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,6 +89,7 @@ class _Saved(msgspec.Struct):
     pending: list[Transition]
     composer: bytes = b""
     doubt: bool = False
+    waiting: list[tuple[int, bytes]] = []
 
 
 # made here, by one thread: of several that meet a type for the first time msgspec may crash
@@ -121,6 +123,7 @@ class LiveJudge:
         self.place = Place()
         self.pending: list[Transition] = []
         self.doubt = False
+        self.waiting = Waiting()
         self.composer = Composer(setup.composites, setup.subjects)
         self._take(Judge(setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups), setup)
 
@@ -133,9 +136,17 @@ class LiveJudge:
     def counters(self) -> Counters:
         return self.engine.counters
 
-    def judge(self, columns: Columns, seq: int) -> list[Transition]:
-        """Judge what the log holds up to `seq`. Readings of points it does not know are counted as refused."""
+    def judge(self, columns: Columns, seq: int, at_ms: int = 0) -> list[Transition]:
+        """Judge what the log holds up to `seq`, stored at `at_ms`.
+
+        Readings of points it does not know are counted as refused, and wait for a while: should a change of the
+        register bring the point, they are judged then.
+        """
         number = self.numbers.find(columns.point)
+        unknown = number < 0
+        if unknown.any():
+            self.waiting.keep(columns.take(unknown), at_ms)
+        self.waiting.forget(at_ms)
         result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
         self.place.seq = seq
         return self.composer.feed(self.engine.records(result.transitions))
@@ -151,8 +162,19 @@ class LiveJudge:
         engine = _restored(self.engine.snapshot(), setup)
         self._take(engine, setup)
         withdrawn = self._compose(self.composer.save(), setup)
-        self.pending += withdrawn
+        self.pending += [*withdrawn, *self._judge_waiting()]
         return withdrawn
+
+    def _judge_waiting(self) -> list[Transition]:
+        """What waited for its point and has it now. The log will not bring it again."""
+        columns = self.waiting.take(lambda points: self.numbers.find(points) >= 0)
+        if not len(columns):
+            return []
+        self.counters.refused -= len(columns)
+        self.counters.readings -= len(columns)
+        number = self.numbers.find(columns.point)
+        result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
+        return self.composer.feed(self.engine.records(result.transitions))
 
     def _compose(self, state: bytes, setup: Setup) -> list[Transition]:
         """The composites of now with the state from before; returns what the change of rules clears."""
@@ -166,7 +188,7 @@ class LiveJudge:
         """The whole state."""
         saved = _Saved(
             self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending],
-            self.composer.save(), self.doubt,
+            self.composer.save(), self.doubt, self.waiting.save(),
         )  # fmt: skip
         return msgspec.msgpack.encode(saved)
 
@@ -187,6 +209,8 @@ class LiveJudge:
                 live.pending = [*saved.pending, *live._compose(saved.composer, setup)]
             except msgspec.DecodeError:
                 continue
+            live.waiting = Waiting(saved.waiting)
+            live.pending += live._judge_waiting()
             return live
         live = cls(setup)
         live.doubt = True

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.judge import waiting
 from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.live import LiveJudge
 from zhenan.telemetry.judge.rulefile import rules_from
@@ -158,3 +159,18 @@ def test_doubt_is_kept_with_the_state_until_it_is_over():
     again.doubt = False
     assert not LiveJudge.resume([again.save()], setup).doubt
     assert LiveJudge.resume([b"damaged", again.save()], setup).doubt
+
+
+def test_what_waits_for_its_point_is_bounded_by_number_and_by_age(monkeypatch):
+    monkeypatch.setattr(waiting, "MOST", 4)
+    kept = waiting.Waiting()
+    kept.keep(Columns.of([1, 2, 3], [10, 10, 10], [0.0] * 3, [0] * 3), 1_000)
+    kept.keep(Columns.of([1, 2, 3], [11, 11, 11], [0.0] * 3, [0] * 3), 2_000)
+    assert [columns.point.tolist() for _at, columns in kept.kept] == [[3], [1, 2, 3]]  # the oldest made room
+    again = waiting.Waiting(kept.save())
+    found = again.take(lambda points: points != 2)
+    assert (found.point.tolist(), found.ts.tolist(), len(again)) == ([3, 1, 3], [10, 11, 11], 1)
+    kept.forget(1_000 + waiting.KEEP_MS)
+    assert len(kept) == 4
+    kept.forget(1_001 + waiting.KEEP_MS)
+    assert [at for at, _columns in kept.kept] == [2_000]
