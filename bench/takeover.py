@@ -60,11 +60,11 @@ def serve(url: str, name: str, folder: str, points: int, lanes: int, since_ms: i
     import django
 
     django.setup()
-    from zhenan.domains.monitoring.queries import JudgeSetup
+    from zhenan.domains.monitoring import queries, standing
     from zhenan.server.processes import judge, setups, sharing
     from zhenan.telemetry.log import states
 
-    whole = JudgeSetup(
+    whole = queries.JudgeSetup(
         "s", parse_rules(RULES), [str(n) for n in range(points)], np.full(points, since_ms, np.int64),
         partitions(np.arange(points)), None, np.empty(0, np.int64),
     )  # fmt: skip
@@ -72,10 +72,17 @@ def serve(url: str, name: str, folder: str, points: int, lanes: int, since_ms: i
     async def body() -> None:
         with (Path(folder) / f"{name}.alarms").open("a") as book:
 
-            async def database(_call: Callable[..., Any], *given: Any, **_more: Any) -> None:
-                if given and isinstance(given[0], list):
+            async def database(call: Callable[..., Any], *given: Any, **_more: Any) -> Any:
+                if call is judge.services.record_transitions:
                     book.writelines(said(given[0]))
                     book.flush()
+                elif call is queries.judge_stamp:
+                    return divided.stamp
+                elif call is standing.ends_on_record:  # all that stands is on record, and open
+                    return dict.fromkeys(given[0])
+                elif call is standing.open_on_record:
+                    return standing.Page([], None)
+                return None
 
             process: Any = SimpleNamespace(database=database)
             client = await connect(url, name)

@@ -14,6 +14,7 @@ from django.utils.translation import gettext_lazy as _
 from zhenan.domains.monitoring import escalation, importing, queries
 from zhenan.domains.monitoring.command_words import error_word
 from zhenan.domains.monitoring.models import Alarm, Device
+from zhenan.domains.monitoring.withdrawn import withdrawn_word
 from zhenan.kernel import slots
 from zhenan.kernel.events import kinds
 from zhenan.kernel.evidence.services import viewers
@@ -68,6 +69,7 @@ WORDS = {
     "measure": lambda code: registry().label(code, kind="measures"),
     "value": lambda text: "–" if text == "None" else text,
     "error": error_word,
+    "withdrawn": withdrawn_word,
 }
 
 
@@ -77,6 +79,8 @@ def _kinds() -> None:
         ("alarm.graver", _("Now level {level}: {rule} ({value})"), "arrow-big-up-line"),
         ("alarm.lighter", _("Back to level {level}: {rule} is over"), "arrow-big-down-line"),
         ("alarm.cleared", _("Readings back to normal: {rule}"), "bell-check"),
+        ("alarm.stage_withdrawn", _("Back to level {level}: {rule} was withdrawn, {withdrawn}"), "arrow-big-down-line"),
+        ("alarm.withdrawn", _("Withdrawn, {rule}: {withdrawn}"), "bell-off"),
         ("alarm.escalated", _("Not answered in time; told: {people}"), "clock-exclamation"),
         ("alarm.acknowledged", _("Alarm acknowledged"), "eye-check"),
         ("alarm.assigned", _("{person} sent to the place"), "user-share"),

@@ -55,8 +55,9 @@ class Episodes:
         self.fresh: list[Alarm] = []
         self.made: dict[UUID, Raise] = {}  # what each fresh alarm began with
         self.graver: list[AlarmStage] = []  # stages that made an alarm graver than it was ever told
-        self.lighter: list[tuple[AlarmStage, int, datetime]] = []  # stages that ended, the level that is left, when
+        self.lighter: list[tuple[AlarmStage, int, datetime, str]] = []  # stages that ended: the level left, when, why
         self.cleared: list[Alarm] = []
+        self.withdrawn: dict[UUID, str] = {}  # why some of those ended that no reading ended
         self.fresh_held: list[HeldAlarm] = []
         self.unknown = 0
         self.held: dict[UUID, HeldAlarm] = {
@@ -93,6 +94,7 @@ class Episodes:
         codes = {t.rule for t in transitions} | {h.rule for h in self.held.values()}
         self.stages: dict[UUID, AlarmStage] = {}
         self.staged = any(self.family(code) for code in codes) or bool(codes - {c for c in codes if self.rule_of(c)})
+        self.staged |= any(t.why for t in transitions)  # its rule may have had a family when it was raised
         if self.staged:
             named = AlarmStage.objects.filter(pk__in=[*self.ids, *self.held])
             standing = AlarmStage.objects.filter(point__in=list(self.points), cleared_at=None)
@@ -132,7 +134,7 @@ class Episodes:
             if t.kind == "raise":
                 self._raise(pk, t)
             else:
-                self._clear(pk, moment(t.ts))
+                self._clear(pk, moment(t.ts), t.why)
         self._hold_families()
         for held in list(self.held.values()):
             gone = self.holding.gone_parent(held) if _waits(held) else None
@@ -204,10 +206,10 @@ class Episodes:
             alarm.value = shown.value
         alarm.level, alarm.peak_level = shown.level, peak
 
-    def _clear(self, pk: UUID, at: datetime) -> None:
+    def _clear(self, pk: UUID, at: datetime, why: str) -> None:
         held = self.held.get(pk)
         if held is not None and _waits(held):
-            if held.until is not None and held.until < at:
+            if held.until is not None and held.until < at and not why:
                 self._release(held, held.until)  # it stood at the end of the wait: an alarm, though it is over now
             else:
                 held.cleared_at = at
@@ -215,11 +217,11 @@ class Episodes:
                 return
         stage = self.stages.get(pk)
         if stage is not None:
-            self._end_stage(stage, at)
+            self._end_stage(stage, at, why)
         elif pk in self.alarms and self.alarms[pk].cleared_at is None:
-            self._end(self.alarms[pk], at)
+            self._end(self.alarms[pk], at, why)
 
-    def _end_stage(self, stage: AlarmStage, at: datetime) -> None:
+    def _end_stage(self, stage: AlarmStage, at: datetime, why: str) -> None:
         if stage.cleared_at is not None:
             return
         stage.cleared_at = max(at, stage.raised_at)
@@ -228,16 +230,18 @@ class Episodes:
         if all(one.cleared_at is not None for one in self._stages_of[alarm.pk]):
             self._open.pop((stage.point_id, stage.family), None)
             self._show_gravest(alarm)
-            self._end(alarm, stage.cleared_at)
+            self._end(alarm, stage.cleared_at, why)
             return
         before = alarm.level
         self._show_gravest(alarm)
         if alarm.level != before:
-            self.lighter.append((stage, alarm.level, stage.cleared_at))
+            self.lighter.append((stage, alarm.level, stage.cleared_at, why))
         self._touch("alarms", alarm)
 
-    def _end(self, alarm: Alarm, at: datetime) -> None:
+    def _end(self, alarm: Alarm, at: datetime, why: str) -> None:
         alarm.cleared_at = max(at, alarm.raised_at)
+        if why:
+            self.withdrawn[alarm.pk] = why
         self.cleared.append(alarm)
         self._touch("alarms", alarm)
         self._wait_again(alarm)

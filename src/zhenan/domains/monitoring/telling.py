@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -43,7 +43,7 @@ class Plan:
 
 def tell_of(episodes: Episodes, plan: Plan, at: datetime) -> list[int]:
     """Everything that follows from what the batch changed; ids of the commands made."""
-    rows = [*_raised(episodes), *_staged(episodes), *_cleared(episodes.cleared)]
+    rows = [*_raised(episodes), *_staged(episodes), *_cleared(episodes)]
     if rows:
         record_many(rows)
     if not plan.concerned:
@@ -72,33 +72,40 @@ def _raised(episodes: Episodes) -> list[dict[str, Any]]:
 
 def _staged(episodes: Episodes) -> list[dict[str, Any]]:
     """The steps up and down of staged alarms."""
-    steps = [("alarm.graver", stage, stage.level, stage.raised_at) for stage in episodes.graver]
-    steps += [("alarm.lighter", stage, level, at) for stage, level, at in episodes.lighter]
+    steps = [("alarm.graver", stage, stage.level, stage.raised_at, "") for stage in episodes.graver]
+    steps += [
+        ("alarm.stage_withdrawn" if why else "alarm.lighter", stage, level, at, why)
+        for stage, level, at, why in episodes.lighter
+    ]
     return [
         {
             "kind": kind,
             "targets": [stage.alarm, stage.alarm.subject],
             "actor": None,
             "at": at,
-            "data": {"rule": stage.rule, "level": level, "value": stage.value},
+            "data": {"rule": stage.rule, "level": level, "value": stage.value, **_because(why)},
             **stage.alarm.subject.place,
         }
-        for kind, stage, level, at in steps
+        for kind, stage, level, at, why in steps
     ]
 
 
-def _cleared(alarms: Iterable[Alarm]) -> list[dict[str, Any]]:
+def _cleared(episodes: Episodes) -> list[dict[str, Any]]:
     return [
         {
-            "kind": "alarm.cleared",
+            "kind": "alarm.withdrawn" if why else "alarm.cleared",
             "targets": [alarm, alarm.subject],
             "actor": None,
             "at": alarm.cleared_at,
-            "data": {"rule": alarm.rule},
+            "data": {"rule": alarm.rule, **_because(why)},
             **alarm.subject.place,
         }
-        for alarm in alarms
+        for alarm, why in ((alarm, episodes.withdrawn.get(alarm.pk, "")) for alarm in episodes.cleared)
     ]
+
+
+def _because(why: str) -> dict[str, str]:
+    return {"withdrawn": why} if why else {}
 
 
 def _telling(calling: Calling) -> Telling:

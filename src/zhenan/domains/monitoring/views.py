@@ -25,8 +25,10 @@ from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
 from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
+from zhenan.domains.monitoring.withdrawn import why_withdrawn
 from zhenan.kernel.access import AuthedRequest, needs
 from zhenan.kernel.errors import DomainError
+from zhenan.kernel.events.services import timeline_of
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
 
@@ -67,8 +69,11 @@ def _forms(request: AuthedRequest, alarm: Alarm) -> dict[str, Form]:
 def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = None) -> HttpResponse:
     rule = rule_of(alarm.rule)
     able = _forms(request, alarm) | (bound or {})
+    timeline = timeline_of(alarm)
     context = {
         "alarm": alarm,
+        "timeline": timeline,
+        "withdrawn": why_withdrawn(timeline),
         "rule": rule,
         "rule_name": rule_name(alarm),
         "explain": rule.explain.label(request.LANGUAGE_CODE) if rule else "",

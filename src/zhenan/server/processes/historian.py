@@ -190,7 +190,7 @@ class HistoryLanes:
         )  # fmt: skip
         try:
             while not lease.leaving.is_set():
-                messages = await follower.read(most=256, wait_s=0.5)
+                messages = await follower.read(most=256, wait_s=0.5, until=lease.leaving)
                 await self.leases.ensure(lease)
                 self.heard.note(self.historian.take(lane, messages))
                 await self._keep(lane, state)

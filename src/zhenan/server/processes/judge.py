@@ -23,6 +23,7 @@ from nats.js import JetStreamContext
 from zhenan.domains.monitoring import services
 from zhenan.server.processes import Process, addresses, listen, run, state_folder
 from zhenan.server.processes.commands import send_commands
+from zhenan.server.processes.reconciling import Reconciling
 from zhenan.server.processes.setups import LaneSetup, Setups
 from zhenan.server.processes.sharing import Sharing, beside, lane_count, leases_of, let_others_write, shared
 from zhenan.telemetry.columns import Columns
@@ -44,6 +45,7 @@ SAVE_LONGEST_S = 60.0
 CLOCK_S = 1.0
 QUIET_S = 15.0  # after a start or a break, devices first get this long to be heard before anyone is called silent
 PAUSED_S = 5.0  # a turn that took longer than this was a pause: what is known of the log is old
+IDLE_S = 0.25  # how long a turn waits for readings
 AT_ONCE = 256  # messages judged together
 
 
@@ -99,7 +101,7 @@ async def _alone(process: Process, client: Client) -> None:
         await asyncio.to_thread(files.save, data)
 
     follower = Follower(client, streams.READINGS, "judge", after=live.place.seq)
-    judging = Judging(process, live, follower, keep, lambda: setups.of(0))
+    judging = Judging(process, live, follower, keep, lambda: setups.of(0), reconciling=Reconciling(process, live))
     asked = asyncio.Event()
     try:
         await process.until_stopped(
@@ -142,11 +144,15 @@ async def _together(process: Process, client: Client) -> None:
 async def resumed(js: JetStreamContext, kept: Sequence[bytes], setup: LaneSetup) -> LiveJudge:
     """The judge as it was kept, if the log is still the one it was reading."""
     live = await asyncio.to_thread(LiveJudge.resume, kept, setup)
-    epoch = await retried(lambda: streams.epoch(js, streams.READINGS), "stream")
-    if live.place.epoch not in ("", epoch):
-        log.warning("judge.log_is_new", was=live.place.epoch, now=epoch)
-        live.place.seq = 0
-    live.place.epoch = epoch
+    there = await retried(lambda: streams.extent(js, streams.READINGS), "stream")
+    if live.place.epoch not in ("", there.epoch):
+        log.warning("judge.log_is_new", was=live.place.epoch, now=there.epoch)
+        live.place.seq, live.doubt = 0, True
+    live.doubt |= there.first > live.place.seq + 1  # of a lane: of what is gone some may have been its own
+    live.place.epoch = there.epoch
+    if live.doubt:
+        live.begins_ms = there.first_ms
+        log.warning("judge.in_doubt", after=live.place.seq, log_from=there.first)
     log.info("judge.ready", rules=len(live.engine.rules), points=len(live.engine.keys), after=live.place.seq)
     return live
 
@@ -164,6 +170,7 @@ class Lanes:
     async def serve(self, lease: Lease) -> None:
         """Judge one lane until it is to be given back. Raises Lost, Fenced."""
         state = State(self.client, "judge", lease.lane, self.setups.lanes, lease.token)
+        await self.setups.fresh()  # lest what the holder before judged by a newer one be taken for gone
         live = await self._taken_up(state, await state.open())
         with contextlib.suppress(*PASSING):  # the former holder's, which would be shown as one that lags
             await self.js.delete_consumer(streams.READINGS, _reader(lease.lane, state.before))
@@ -175,6 +182,7 @@ class Lanes:
             self.process, live, follower, state.save,
             lambda: self.setups.of(lease.lane), allowed=lambda: self.leases.ensure(lease),
             save_bytes_per_s=SAVE_BYTES_PER_S,
+            reconciling=Reconciling(self.process, live, lease.lane, self.setups.lanes),
         )  # fmt: skip
         more = () if lease.lane else (send_commands(self.process, self.client, self.asked),)
         try:
@@ -226,13 +234,15 @@ class Judging:
         setup: what to judge by now.
         allowed: returns when anything may be written; raises when this judge's lane is another's.
         save_bytes_per_s: a large state is saved less often than every SAVE_S; the log is replayed from there.
+        reconciling: holds what stands against what is on record; None: nothing does.
     """
 
     def __init__(
         self, process: Process, live: LiveJudge, follower: Follower, keep: Callable[[bytes], Awaitable[None]],
         setup: Callable[[], LaneSetup], allowed: Callable[[], Awaitable[None]] = _always,
-        save_bytes_per_s: float = math.inf,
+        save_bytes_per_s: float = math.inf, reconciling: Reconciling | None = None,
     ) -> None:  # fmt: skip
+        self._reconciling = reconciling
         self.process, self.live, self.follower = process, live, follower
         self._keep, self._setup, self._allowed = keep, setup, allowed
         self._save_bytes_per_s, self._save_s = save_bytes_per_s, SAVE_S
@@ -245,11 +255,20 @@ class Judging:
     async def run(self, until: asyncio.Event | None = None) -> None:
         """For ever, or until the event is set."""
         await self._record_pending()
-        while until is None or not until.is_set():
-            await self._turn()
+        if self._reconciling is None:
+            self.live.doubt = False
+        try:
+            if self._reconciling is not None and self.live.doubt:
+                await self._reconciling.recall()
+            while until is None or not until.is_set():
+                await self._turn(until)
+        finally:
+            if self._reconciling is not None:
+                await self._reconciling.end()
 
-    async def _turn(self) -> None:
-        messages = await self.follower.read(most=AT_ONCE, wait_s=0.25)
+    async def _turn(self, until: asyncio.Event | None = None) -> None:
+        busy = self._reconciling is not None and self._reconciling.busy
+        messages = await self.follower.read(most=AT_ONCE, wait_s=0.01 if busy else IDLE_S, until=until)
         await self._allowed()
         if messages:
             await self._judge(messages)
@@ -257,17 +276,20 @@ class Judging:
         if not self.follower.caught_up or now - self._turn_at > PAUSED_S:
             self._broken_at = now
         self._turn_at = now
-        if now - self._clock_at >= CLOCK_S and now - self._broken_at >= QUIET_S:
+        if now - self._clock_at >= CLOCK_S and now - self._broken_at >= QUIET_S and not self.live.doubt:
             self._clock_at = now
             await self._clock()
         if self._setup().stamp != self.live.stamp:
             await self._change(self._setup())
+        if self._reconciling is not None:
+            self.live.pending += self._reconciling.turn(caught_up=self.follower.caught_up)
+            await self._record_pending()
         if now - self._saved_at >= self._save_s and self.live.place.seq != self._saved_seq:
             await self.save()
 
     async def _judge(self, messages: Sequence[Message]) -> None:
         columns = Columns.concat([Columns.unpack(message.data) for message in messages])
-        found = self.live.judge(columns, messages[-1].seq)
+        found = self.live.judge(columns, messages[-1].seq, messages[-1].at_ms)
         await self._record(found)
         self.behind_ms = max(0, time.time_ns() // 1_000_000 - messages[-1].at_ms)
 

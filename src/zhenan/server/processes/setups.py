@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
@@ -78,6 +79,7 @@ class Setups:
         self.process, self.lanes = process, lanes
         self.changed = asyncio.Event()  # set it to have the stamp looked at now
         self.stamp = ""
+        self._looking, self._looked_at = asyncio.Lock(), 0.0
         self._parts: list[LaneSetup] = []
 
     def of(self, lane: int) -> LaneSetup:
@@ -104,5 +106,14 @@ class Setups:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self.changed.wait(), STAMP_S)
             self.changed.clear()
+            await self.fresh()
+
+    async def fresh(self) -> None:
+        """The setup of this moment, or a later one. Several that ask at once look once."""
+        asked_at = time.monotonic()
+        async with self._looking:
+            if self._looked_at >= asked_at:
+                return
+            self._looked_at = time.monotonic()
             if await self.process.database(queries.judge_stamp) != self.stamp:
                 await self.load()

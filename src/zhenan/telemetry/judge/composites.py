@@ -187,18 +187,62 @@ class Composer:
         return [first[rule] for rule in composite.rules if rule in first]
 
     def _cleared(self, composite: Composite, key: tuple[int, str], place: _Place, t: Transition) -> list[Transition]:
-        standing = len({rule for rule, _point in place.standing})
-        over = standing < (composite.needed if composite.within_s is None else 1)
         found = []
-        if place.alarm is not None and over:
+        if place.alarm is not None and not self._holds(composite, place):
             point, onset = place.alarm
             ts = max(place.clock, onset)
-            found.append(Transition(point, composite.id, "clear", ts, onset, t.value, composite.level))
+            found.append(Transition(point, composite.id, "clear", ts, onset, t.value, composite.level, why=t.why))
             place.alarm = None
             place.raised.clear()
         if composite.within_s is None and not place.standing and place.last_onset is None:
             del self._places[key]
         return found
+
+    def standing(self) -> list[Transition]:
+        """The alarms of composites that stand now, as raises with ts = onset, NaN for value, and their parts of now."""
+        return [
+            Transition(
+                place.alarm[0], composite.id, "raise", place.alarm[1], place.alarm[1], float("nan"), composite.level,
+                tuple(self._parts(composite, place)),
+            )
+            for (composite, place) in ((self.composites[key[0]], place) for key, place in self._places.items())
+            if place.alarm is not None
+        ]  # fmt: skip
+
+    def learn(self, rule: str, point: str, onset: int, raised: int) -> None:
+        """An alarm stands of which no transition was fed; nothing is raised for it."""
+        for number in self._of_rule.get(rule, ()):
+            self._learn(number, rule, point, onset, raised)
+
+    def _learn(self, number: int, rule: str, point: str, onset: int, raised: int) -> None:
+        subject = self._subjects.get(point, point)
+        place = self._places.setdefault((number, subject), _Place(raised))
+        self._at[number, rule, point] = subject
+        place.clock = max(place.clock, raised)
+        place.standing[rule, point] = onset
+        place.raised[rule] = (raised, point, onset)
+
+    def take_on(self, name: str, point: str, onset: int) -> str:
+        """Let a composite's alarm stand that another judge raised, if its parts do. Returns why not (WITHDRAWN)."""
+        number = next(number for number, one in enumerate(self.composites) if one.id == name)
+        place = self._places.get((number, self._subjects.get(point, point)))
+        if place is not None and place.alarm is not None:
+            return "" if place.alarm == (point, onset) else "superseded"
+        if place is None or not self._holds(self.composites[number], place):
+            return "over"
+        place.alarm, place.last_onset = (point, onset), max(onset, place.last_onset or onset)
+        return ""
+
+    def drop(self, name: str, point: str) -> None:
+        """Let a composite's alarm at a point stand no more; nothing is said of it."""
+        for (number, _subject), place in self._places.items():
+            if self.composites[number].id == name and place.alarm is not None and place.alarm[0] == point:
+                place.alarm = None
+
+    def _holds(self, composite: Composite, place: _Place) -> bool:
+        """Whether enough parts stand for an alarm that was raised to go on."""
+        standing = len({rule for rule, _point in place.standing})
+        return standing >= (composite.needed if composite.within_s is None else 1)
 
     def save(self) -> bytes:
         """The whole state."""
@@ -231,7 +275,8 @@ class Composer:
                 self._at |= {(number, rule, point): row.subject for rule, point, _onset in row.standing}
             elif row.alarm is not None:
                 point, onset = row.alarm
-                withdrawn.append(Transition(point, name, "clear", max(row.clock, onset), onset, float("nan"), level))
+                ts = max(row.clock, onset)
+                withdrawn.append(Transition(point, name, "clear", ts, onset, float("nan"), level, why="rule"))
         return sorted(withdrawn, key=lambda t: (t.ts, t.point, t.rule))
 
     def begin_with(self, standing: Iterable[Transition]) -> None:
@@ -239,9 +284,4 @@ class Composer:
         fresh = set(range(len(self.composites))) - {number for number, _subject in self._places}
         for t in standing:
             for number in fresh.intersection(self._of_rule.get(t.rule, ())):
-                subject = self._subjects.get(t.point, t.point)
-                place = self._places.setdefault((number, subject), _Place(t.onset))
-                self._at[number, t.rule, t.point] = subject
-                place.clock = max(place.clock, t.onset)
-                place.standing[t.rule, t.point] = t.onset
-                place.raised[t.rule] = (t.onset, t.point, t.onset)
+                self._learn(number, t.rule, t.point, t.onset, t.onset)

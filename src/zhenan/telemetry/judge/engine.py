@@ -109,7 +109,7 @@ class Judge:
 
     def raised(self) -> list[Transition]:
         """Every alarm that stands now, as its raise with ts = onset and value NaN, in order of point and rule."""
-        return [self._standing(*row) for row in self.state.raised_rows().tolist()]
+        return [self.standing(*row) for row in self.state.raised_rows().tolist()]
 
     def records(self, transitions: Transitions) -> Iterator[Transition]:
         """Transitions in names, in the same order."""
@@ -156,7 +156,7 @@ class Judge:
         judge.withdrawn = tuple(withdrawn)
         return judge
 
-    def _standing(self, point: int, rule: int, onset: int) -> Transition:
+    def standing(self, point: int, rule: int, onset: int) -> Transition:
         return Transition(self.keys[point], self.rules[rule].id, "raise", onset, onset, np.nan, self.rules[rule].level)
 
     def _taken(self, written: int) -> Transitions:

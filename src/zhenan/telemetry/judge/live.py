@@ -21,6 +21,7 @@ from zhenan.telemetry.judge.results import Counters, Transition
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.snapshot import SnapshotFault
 from zhenan.telemetry.judge.table import Groups
+from zhenan.telemetry.judge.waiting import Waiting
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +88,8 @@ class _Saved(msgspec.Struct):
     judge: bytes
     pending: list[Transition]
     composer: bytes = b""
+    doubt: bool = False
+    waiting: list[tuple[int, bytes]] = []
 
 
 # made here, by one thread: of several that meet a type for the first time msgspec may crash
@@ -108,33 +111,49 @@ def _restored(data: bytes, setup: Setup) -> Judge:
 
 
 class LiveJudge:
-    """Judges columns whose points are ids. `pending`: transitions to record that the log will not bring again."""
+    """Judges columns whose points are ids. `pending`: transitions to record that the log will not bring again.
+
+    `doubt`: alarms may stand that this state does not know of (standing.py); kept until they were looked at.
+    `begins_ms`: in doubt, when the oldest message of the log was stored.
+    """
+
+    begins_ms = 0
 
     def __init__(self, setup: Setup) -> None:
         self.place = Place()
         self.pending: list[Transition] = []
-        self._composer = Composer(setup.composites, setup.subjects)
+        self.doubt = False
+        self.waiting = Waiting()
+        self.composer = Composer(setup.composites, setup.subjects)
         self._take(Judge(setup.rules, setup.points, setup.registered_at, setup.holidays, setup.groups), setup)
 
     def _take(self, judge: Judge, setup: Setup) -> None:
         self.engine, self.stamp = judge, setup.stamp
         shared: Numbers | None = getattr(setup, "numbers", None)
-        self._numbers = shared or Numbers.of(np.fromiter(map(int, judge.keys), np.int64, len(judge.keys)))
+        self.numbers = shared or Numbers.of(np.fromiter(map(int, judge.keys), np.int64, len(judge.keys)))
 
     @property
     def counters(self) -> Counters:
         return self.engine.counters
 
-    def judge(self, columns: Columns, seq: int) -> list[Transition]:
-        """Judge what the log holds up to `seq`. Readings of points it does not know are counted as refused."""
-        number = self._numbers.find(columns.point)
+    def judge(self, columns: Columns, seq: int, at_ms: int = 0) -> list[Transition]:
+        """Judge what the log holds up to `seq`, stored at `at_ms`.
+
+        Readings of points it does not know are counted as refused, and wait for a while: should a change of the
+        register bring the point, they are judged then.
+        """
+        number = self.numbers.find(columns.point)
+        unknown = number < 0
+        if unknown.any():
+            self.waiting.keep(columns.take(unknown), at_ms)
+        self.waiting.forget(at_ms)
         result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
         self.place.seq = seq
-        return self._composer.feed(self.engine.records(result.transitions))
+        return self.composer.feed(self.engine.records(result.transitions))
 
     def advance(self, now_ms: int) -> list[Transition]:
         """Silences whose time is up. They are added to `pending`: save, record, then clear it."""
-        found = self._composer.feed(self.engine.records(self.engine.advance(now_ms)))
+        found = self.composer.feed(self.engine.records(self.engine.advance(now_ms)))
         self.pending += found
         return found
 
@@ -142,41 +161,57 @@ class LiveJudge:
         """Go on under other rules or points; returns the clears of alarms that lost theirs, which are pending too."""
         engine = _restored(self.engine.snapshot(), setup)
         self._take(engine, setup)
-        withdrawn = self._compose(self._composer.save(), setup)
-        self.pending += withdrawn
+        withdrawn = self._compose(self.composer.save(), setup)
+        self.pending += [*withdrawn, *self._judge_waiting()]
         return withdrawn
+
+    def _judge_waiting(self) -> list[Transition]:
+        """What waited for its point and has it now. The log will not bring it again."""
+        columns = self.waiting.take(lambda points: self.numbers.find(points) >= 0)
+        if not len(columns):
+            return []
+        self.counters.refused -= len(columns)
+        self.counters.readings -= len(columns)
+        number = self.numbers.find(columns.point)
+        result = self.engine.judge(Columns(number, columns.ts, columns.value, columns.quality))
+        return self.composer.feed(self.engine.records(result.transitions))
 
     def _compose(self, state: bytes, setup: Setup) -> list[Transition]:
         """The composites of now with the state from before; returns what the change of rules clears."""
-        self._composer = Composer(setup.composites, setup.subjects)
-        gone = self._composer.take_up(state) if state else []
-        withdrawn = [*self._composer.feed(self.engine.withdrawn), *gone]
-        self._composer.begin_with(self.engine.raised())
+        self.composer = Composer(setup.composites, setup.subjects)
+        gone = self.composer.take_up(state) if state else []
+        withdrawn = [*self.composer.feed(self.engine.withdrawn), *gone]
+        self.composer.begin_with(self.engine.raised())
         return withdrawn
 
     def save(self) -> bytes:
         """The whole state."""
         saved = _Saved(
             self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending],
-            self._composer.save(),
+            self.composer.save(), self.doubt, self.waiting.save(),
         )  # fmt: skip
         return msgspec.msgpack.encode(saved)
 
     @classmethod
     def resume(cls, states: Sequence[bytes], setup: Setup) -> LiveJudge:
-        """From the newest state that can be read, under the rules of now; without any, from the beginning."""
-        for data in states:
+        """From the newest state that can be read, under the rules of now; without it in doubt, without any from the
+        beginning."""
+        for number, data in enumerate(states):
             try:
                 saved = _DECODER.decode(data)
                 engine = _restored(saved.judge, setup)
             except (msgspec.DecodeError, SnapshotFault):
                 continue
             live = cls.__new__(cls)
-            live.place = Place(saved.epoch, saved.seq)
+            live.place, live.doubt = Place(saved.epoch, saved.seq), saved.doubt or number > 0
             live._take(engine, setup)
             try:
                 live.pending = [*saved.pending, *live._compose(saved.composer, setup)]
             except msgspec.DecodeError:
                 continue
+            live.waiting = Waiting(saved.waiting)
+            live.pending += live._judge_waiting()
             return live
-        return cls(setup)
+        live = cls(setup)
+        live.doubt = True
+        return live

@@ -9,9 +9,14 @@ from numpy.typing import NDArray
 
 from zhenan.telemetry.columns import Columns
 
-__all__ = ["KINDS", "Columns", "Counters", "JudgeResult", "Part", "ReadingColumns", "Transition", "Transitions"]
+__all__ = [
+    "KINDS", "WITHDRAWN", "Columns", "Counters", "JudgeResult", "Part", "ReadingColumns", "Transition", "Transitions",
+]  # fmt: skip
 
 KINDS = ("raise", "clear")
+# Why an alarm ends by no reading: its point is registered no more; its rule is gone from the point, or changed; the
+# judge has it standing no more; another of the same rule stands at the point.
+WITHDRAWN = ("point", "rule", "over", "superseded")
 
 
 class ReadingColumns(Protocol):
@@ -38,7 +43,7 @@ class Part(NamedTuple):
 class Transition(NamedTuple):
     """One alarm raised or cleared, in names. `value` is NaN for a silence raise and for a clear without a reading.
 
-    `parts`: of a composite's raise, the alarms that made it.
+    `parts`: of a composite's raise, the alarms that made it. `why`: of a clear by no reading, one of WITHDRAWN.
     """
 
     point: str
@@ -49,6 +54,7 @@ class Transition(NamedTuple):
     value: float
     level: int
     parts: tuple[Part, ...] = ()
+    why: str = ""
 
 
 @dataclass(frozen=True)

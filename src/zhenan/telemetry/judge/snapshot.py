@@ -221,8 +221,7 @@ def _withdrawn(saved: Saved, old: _Old, same: dict[int, int], state: State, sour
             if saved.rules[rule].kind <= core.STATE:
                 standing &= old.words[start + 1] != core.NONE
             for point, began in zip(members[standing].tolist(), onset[standing].tolist(), strict=True):
-                ts = max(int(old.last_ts[point]), began)
-                found.append(
-                    Transition(keys[point], saved.rules[rule].id, "clear", ts, began, nan, saved.rules[rule].level)
-                )
+                ts, why = max(int(old.last_ts[point]), began), "rule" if now >= 0 else "point"
+                gone = saved.rules[rule]
+                found.append(Transition(keys[point], gone.id, "clear", ts, began, nan, gone.level, why=why))
     return sorted(found, key=lambda t: (t.ts, t.point, t.rule))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -28,6 +29,7 @@ TAKEN: Final = "Zn-Taken"  # where a chain goes on that retention took whole: th
 MAX_KEYS: Final = 4000  # in one commit: JetStream takes 64 kB of headers
 WRONG_LAST: Final = (10071, 10164)  # what JetStream says to a compare-and-set that came too late
 _ANSWER_S: Final = 5.0
+_TELL_S: Final = 1.0  # how often a refusal that is tried again at once is told of
 log = structlog.get_logger("zhenan.log")
 
 
@@ -86,6 +88,7 @@ class Chain:
         self._count = 0
         self._unanswered = 0
         self._taken = 0
+        self._refused, self._told_at = 0, -_TELL_S
 
     async def open(self) -> Head:
         """Take the chain over where it stands."""
@@ -114,7 +117,9 @@ class Chain:
             self._unanswered = 0
             return answer.seq
         except nats.js.errors.APIError as err:
-            if err.err_code not in WRONG_LAST:
+            if err.err_code in WRONG_LAST:
+                self._tell_refusal(str(err))
+            else:
                 log.error("log.commit_refused", subject=self.subject, error=str(err))
                 await asyncio.sleep(0.5)
         except PASSING as err:
@@ -124,6 +129,15 @@ class Chain:
                 await elsewhere(self.client)
             await asyncio.sleep(0.1)
         return None
+
+    def _tell_refusal(self, error: str) -> None:
+        """Usually the answer to the commit before was lost, and this is said once; often: something is amiss."""
+        self._refused += 1
+        if (now := time.monotonic()) - self._told_at >= _TELL_S:
+            log.warning(
+                "log.commit_out_of_turn", subject=self.subject, after=self.head.seq, error=error, times=self._refused
+            )
+            self._refused, self._told_at = 0, now
 
     async def _already_there(self, commit_id: str) -> int | None:
         """The sequence of a commit whose answer was lost; None when it is to be sent again. Raises Fenced."""

@@ -19,6 +19,7 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 
 from zhenan.telemetry.log.chain import Link
 from zhenan.telemetry.log.connect import PASSING, wait_connected
+from zhenan.telemetry.log.tasks import end
 
 log = structlog.get_logger("zhenan.log")
 _HEARTBEAT_S: Final = 2.0
@@ -77,18 +78,21 @@ class Follower:
         """Whether everything in the stream had been returned when the broker was last heard."""
         return self._subscription is not None and self.waiting == 0 and self.client.is_connected
 
-    async def read(self, *, most: int = 0, wait_s: float = 0.0) -> list[Message]:
+    async def read(
+        self, *, most: int = 0, wait_s: float = 0.0, until: asyncio.Event | None = None
+    ) -> list[Message]:  # fmt: skip
         """What is there, at most `most` (default: the batch size); [] when nothing came within `wait_s`.
 
-        Waits through failures of the broker. Cancelling is safe: a message not returned is delivered again.
+        Waits through failures of the broker, but no longer than `until` is set. Cancelling is safe: a message not
+        returned is delivered again.
         """
         most = most or self.batch
         found: list[Message] = []
         deadline = time.monotonic() + wait_s
         while len(found) < most:
             try:
-                if self._subscription is None:
-                    await self._start(found)
+                if self._subscription is None and not await self._started(found, until):
+                    break
                 message = await self._next(0.0 if found else max(0.0, deadline - time.monotonic()))
             except _Lost as why:
                 log.warning("log.read_anew", stream=self.stream, reader=self.name, why=str(why))
@@ -106,6 +110,21 @@ class Follower:
         await self._drop()
         with contextlib.suppress(*PASSING):
             await self.js.delete_consumer(self.stream, self.name)
+
+    async def _started(self, found: list[Message], until: asyncio.Event | None) -> bool:
+        """Make the consumer, as long as that takes; False when `until` was set first. Raises _Lost."""
+        if until is None:
+            await self._start(found)
+            return True
+        starting, ending = asyncio.create_task(self._start(found)), asyncio.create_task(until.wait())
+        try:
+            await asyncio.wait([starting, ending], return_when=asyncio.FIRST_COMPLETED)
+            if not starting.done():
+                return False
+            starting.result()
+            return True
+        finally:
+            await end([starting, ending])
 
     async def _start(self, found: list[Message]) -> None:
         """Make the consumer behind the last message taken, also those taken in this call."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Final
+import time
+from typing import Any, Final, NamedTuple
 
 from nats.js import JetStreamContext
-from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StoreCompression, StreamConfig, StreamInfo
 from nats.js.errors import NotFoundError
 
 READINGS: Final = "READINGS"
@@ -74,5 +75,29 @@ async def ensure(js: JetStreamContext) -> None:
 
 async def epoch(js: JetStreamContext, stream: str) -> str:
     """When the stream was made: its sequences mean nothing to readers of an earlier stream of that name."""
-    info = await js.stream_info(stream)
+    return _epoch(await js.stream_info(stream))
+
+
+def _epoch(info: StreamInfo) -> str:
     return f"{info.created:%Y%m%dT%H%M%S.%f}" if info.created else ""
+
+
+class Extent(NamedTuple):
+    """What a stream holds. `first`: the sequence of its first message, or of the next one where it holds none;
+    `first_ms`: when that was stored (UTC), or now."""
+
+    epoch: str
+    first: int
+    first_ms: int
+
+
+async def extent(js: JetStreamContext, stream: str) -> Extent:
+    """Where a stream begins."""
+    info = await js.stream_info(stream)
+    first, now = info.state.first_seq, time.time_ns() // 1_000_000
+    try:
+        found = await js.get_msg(stream, first) if info.state.messages else None
+    except NotFoundError:  # retention took it meanwhile
+        found = None
+    at = found.time.timestamp() * 1000 if found is not None and found.time else now
+    return Extent(_epoch(info), first, int(at))

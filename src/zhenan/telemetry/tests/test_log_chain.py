@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from nats.js.api import Header
 
 from zhenan.telemetry.columns import Columns
+from zhenan.telemetry.log import chain as chain_module
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import Chain, Fenced
 from zhenan.telemetry.log.connect import connect
@@ -120,6 +122,47 @@ def test_a_follower_reads_each_message_once_over_kills_of_the_broker(tmp_nats):
         await reader.client.close()
 
     run(story())
+
+
+@pytest.mark.parametrize("missing", ["stream", "broker"])
+def test_a_reader_that_is_to_end_does_not_wait_for_a_consumer_that_cannot_be_made(tmp_nats, missing):
+    async def story():
+        client = await connect(tmp_nats.url, "reader")
+        reader, leaving = Follower(client, streams.READINGS, "reader"), asyncio.Event()
+        if missing == "broker":
+            tmp_nats.kill()
+            while client.is_connected:
+                await asyncio.sleep(0.01)
+        reading = asyncio.create_task(reader.read(wait_s=0.05, until=leaving))
+        await asyncio.sleep(0.3)
+        assert not reading.done()  # it waits through a failure of the broker
+        leaving.set()
+        assert await asyncio.wait_for(reading, 5) == []
+        assert not reader.caught_up
+        if missing == "broker":
+            tmp_nats.start()
+        await client.close()
+
+    run(story())
+
+
+def test_commits_out_of_turn_that_are_tried_again_are_told_of_with_their_number(tmp_nats, monkeypatch):
+    told = []
+    monkeypatch.setattr(chain_module.log, "warning", lambda event, **more: told.append((event, more["times"])))
+
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        await streams.ensure(client.jetstream())
+        chain = Chain(client, streams.READINGS, "readings.0.test")
+        await chain.open()
+        await chain.commit(b"one", {})
+        for after in range(4):
+            chain._told_at -= chain_module._TELL_S * (after == 3)  # a second is over
+            assert await chain._attempt(b"two", {Header.EXPECTED_LAST_SUBJECT_SEQUENCE: "8"}) is None
+        await client.close()
+
+    run(story())
+    assert told == [("log.commit_out_of_turn", 1), ("log.commit_out_of_turn", 3)]
 
 
 def test_a_follower_counts_what_retention_took(tmp_nats):

@@ -159,3 +159,25 @@ def rules_at_points(judge):
     """The numbers of the rules that look at each point."""
     table = judge.table
     return [set(table.rules[table.starts[p] : table.starts[p + 1]].tolist()) for p in judge.state.profile]
+
+
+def test_an_alarm_that_no_reading_ended_says_why_and_not_that_readings_are_normal(transition, client, personas):
+    record_transitions([transition(), transition("clear", after_s=90, value=3.0)._replace(why="rule")], at=NOON)
+    alarm = Alarm.objects.get()
+    assert alarm.cleared_at == NOON + timedelta(seconds=90)
+    events = Event.objects.filter(kind__in=["alarm.cleared", "alarm.withdrawn"])
+    assert [(event.kind, event.data["withdrawn"]) for event in events] == [("alarm.withdrawn", "rule")]
+    client.force_login(personas["town_officer_here"])
+    page = client.get(reverse("monitoring:alarm", args=[alarm.pk])).content.decode()
+    assert page.count("规则已变更，或不再适用于该设备") == 2  # in its head and on its timeline
+    assert "读数" not in page.partition("时间线")[0].partition("alarm-grid")[2].partition("</section>")[0]
+
+
+def test_a_stage_that_is_withdrawn_leaves_the_alarm_to_the_other(transition):
+    high = transition(rule="catering_gas.gas_high", value=55.0, level=1)
+    record_transitions([transition(), high], at=NOON)
+    record_transitions([high._replace(kind="clear", why="rule")], at=NOON)
+    alarm = Alarm.objects.get()
+    assert (alarm.level, alarm.cleared_at) == (2, None)
+    assert Event.objects.get(kind="alarm.stage_withdrawn").data["withdrawn"] == "rule"
+    assert not Event.objects.filter(kind="alarm.lighter").exists()
