@@ -82,7 +82,8 @@ class QuestionForm(forms.Form):
         super().__init__(data, initial={"rule": code, "since": today - timedelta(days=DAYS), "until": today})
         self.code, self.user = code, user
         rule: Any = self.fields["rule"]
-        rule.choices = choices
+        listed = {option for _group, options in choices for option, _name in options}
+        rule.choices = choices if code in listed else [*choices, (code, code)]  # a fence beyond MOST_FENCES
         division: Any = self.fields["division"]
         division.queryset = Division.objects.filter(level__in=["county", "town"]).defer("boundary").order_by("path")
         division.empty_label = _("All that I may see")

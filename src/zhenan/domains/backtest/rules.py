@@ -27,6 +27,7 @@ from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.schedule import epoch_days
 
 FAMILY = "family:"
+SILENCE = "silence"
 Rows = QuerySet[Any, tuple[int, int, int]]
 
 
@@ -40,12 +41,17 @@ def rule_named(code: str) -> AlarmRule:
     return found
 
 
+def family_of(rule: AlarmRule) -> str:
+    """The code of the family that the rule is a stage of; "" for none."""
+    return f"{FAMILY}{rule.code.partition('.')[0]}.{rule.family}" if rule.family else ""
+
+
 def families() -> dict[str, list[AlarmRule]]:
     """The rules of each family of stages, by its code; the least grave first."""
     found: dict[str, list[AlarmRule]] = {}
     for rule in registry().alarm_rules():
         if rule.family:
-            found.setdefault(f"{FAMILY}{rule.code.partition('.')[0]}.{rule.family}", []).append(rule)
+            found.setdefault(family_of(rule), []).append(rule)
     return {code: sorted(rules, key=lambda rule: -rule.level) for code, rules in sorted(found.items())}
 
 
@@ -113,6 +119,9 @@ class RuleQuestion(Question):
 
     def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
         return monitoring.recorded_alarms([self.code], since=since, until=until, user=user, path=path)
+
+    def silences(self, version: int, level: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.full(level.size, self.specs[version]["kind"] == SILENCE)
 
     def rule_at(self, level: int) -> AlarmRule | None:
         return self.rule
@@ -227,6 +236,10 @@ class FamilyQuestion(Question):
     def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
         codes = [rule.code for rule in self.rules]
         return monitoring.recorded_alarms(codes, since=since, until=until, user=user, path=path)
+
+    def silences(self, version: int, level: NDArray[Any]) -> NDArray[np.bool_]:
+        specs = self.sides[version][1]
+        return np.isin(level, [rule.level for rule in self.rules if specs[rule.code]["kind"] == SILENCE])
 
     def rule_at(self, level: int) -> AlarmRule | None:
         """The stage that made the alarm as grave as it got."""

@@ -30,6 +30,15 @@ MOST_CLASSES = 63
 RAISES = {"enter": "驶入", "dwell": "停留超时", "speed": "超速"}
 
 
+def fence_rule(fence: Fence, kind: str) -> str:
+    """The rule of the alarms of what a vehicle does at the fence, as the console shows it."""
+    return f"围栏「{fence.name}」{RAISES[kind]}"
+
+
+def fence_rules(fence: Fence) -> list[str]:
+    return [fence_rule(fence, kind) for kind in RAISES]
+
+
 def make_fence(*, name: str, division: Division, terms: dict[str, Any], valid_from: datetime, by: User | None,
                at: datetime) -> Fence:  # fmt: skip
     """A fence with its first version. `terms`: the fields named in TERMS. Raises NoFence, NotAllowed, NotBefore."""
@@ -169,7 +178,7 @@ def _transitions(events: Sequence[Found], versions: dict[tuple[str, int], FenceV
         if e.vehicle not in points:
             continue  # a vehicle without any point has no place in the console: its events are on its own page
         for kind, way in _alarms_of(e, version):
-            rule = f"围栏「{version.fence.name}」{RAISES[kind]}"
+            rule = fence_rule(version.fence, kind)
             value = e.value if kind == "speed" else float("nan")
             found.append(Transition(str(points[e.vehicle]), rule, way, e.ts, e.onset, value, version.level))
     return found

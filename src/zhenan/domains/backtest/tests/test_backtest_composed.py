@@ -2,6 +2,7 @@
 
 import json
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import numpy as np
 import pytest
@@ -139,6 +140,14 @@ def test_a_family_with_a_stage_made_of_alarms_is_as_the_console_has_it(history, 
     assert steps == {"standing": 1, "changed": 1}
     assert set(trial.changed) == {BOTH}
     assert set(trial.standing) == {*STAGES, BOTH}
+
+
+def test_an_alarms_page_leads_to_the_back_test_of_its_family_or_rule(history, personas, client):
+    record(history)
+    client.force_login(personas["city_officer"])
+    for rule, code in ((STAGES[2], FAMILY), (BOTH, BOTH)):
+        page = client.get(reverse("monitoring:alarm", args=[Alarm.objects.get(rule=rule).pk])).content.decode()
+        assert f'href="{reverse("backtest:new")}?{urlencode({"rule": code})}"' in page
 
 
 def test_the_form_of_a_family_offers_its_stage_made_of_alarms(sites, personas, client, in_family):
