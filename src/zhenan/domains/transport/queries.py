@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import get_language
 
-from zhenan.domains.monitoring.models import Device
+from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
-from zhenan.domains.transport.services import shape_of
+from zhenan.domains.transport.services import RAISES, fence_rules, shape_of
 from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.registry import registry
@@ -189,6 +190,13 @@ def drawn_fence(version: FenceVersion) -> dict[str, Any]:
         "name": version.fence.name, "version": version.version, "shape": version.shape, "points": version.points,
         "size_m": version.size_m,
     }  # fmt: skip
+
+
+def fence_of_alarm(alarm: Alarm, user: User | AnonymousUser) -> Fence | None:
+    """The fence that an alarm was raised at, where the user may see it: the one whose event began with it."""
+    began = FenceRecord.objects.filter(device=alarm.device_id, onset=alarm.onset, kind__in=list(RAISES))
+    rows = Fence.objects.visible_to(user).filter(pk__in=began.values("version__fence"))
+    return next((fence for fence in rows if alarm.rule in fence_rules(fence)), None)
 
 
 def city_box() -> tuple[float, float, float, float]:
