@@ -22,6 +22,7 @@ from zhenan.domains.monitoring.models import Device
 from zhenan.domains.monitoring.queries import Recorded
 from zhenan.domains.register.queries import attributes_over_time
 from zhenan.domains.transport import queries as transport
+from zhenan.domains.transport.classes import CLASS, GOODS, check_classes
 from zhenan.domains.transport.errors import WORDS
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.domains.transport.services import RAISES, TERMS, fence_rule, shape_of
@@ -93,7 +94,7 @@ def fence_question(
     """A fence as it stands at `at`, as it was (``standing_as`` "was") or in a version ("v2"), beside changed terms
     (those given; the others stand) or beside another version (``changed_as`` "v1").
 
-    Raises UnknownFence, UnknownVersion, BadFence.
+    Raises UnknownFence, UnknownVersion, BadFence, UnknownClass.
     """
     fence = fence_named(text, user=user)
     history = list(fence.versions.order_by("version"))
@@ -104,6 +105,7 @@ def fence_question(
         tried = terms_of(_numbered(history, changed_as))
     elif changed:
         tried, changed_as = checked({**standing, **changed}), TRIED
+        check_classes(tried, kept=[terms_of(version) for version in history])
     if tried == standing and standing_as != WAS:
         tried = {}
     standing_as = standing_as if standing_as == WAS else f"v{shown.version}"
@@ -216,9 +218,9 @@ def classes_of(
     where: Places, classes: dict[str, int], goods: dict[str, int], since: datetime, until: datetime
 ) -> Classes:
     """Of each vehicle by the record of changes of the subject that it is."""
-    records = attributes_over_time(where.subject.tolist(), (transport.CLASS, transport.GOODS), until=until)
+    records = attributes_over_time(where.subject.tolist(), (CLASS, GOODS), until=until)
     rows = Device.objects.filter(protocol="jt808", pk__in=where.device.tolist()).values_list(
-        "pk", "subject_id", f"subject__attributes__{transport.CLASS}", f"subject__attributes__{transport.GOODS}"
+        "pk", "subject_id", f"subject__attributes__{CLASS}", f"subject__attributes__{GOODS}"
     )
     made = Classes({}, {}, 0, 0)
     for vehicle, subject, *today in rows:

@@ -229,7 +229,6 @@ def typed(terms: dict[str, Any]) -> dict[str, Any]:
     """Terms as a person types them."""
     found = {name: _whole(value) for name, value in terms.items()} | {"points": json.dumps(terms["points"])}
     found |= {"dwell_min": _whole(terms["dwell_s"] / 60) if terms["dwell_s"] else None}
-    found |= {name: ", ".join(terms[name]) for name in ("vehicle_classes", "goods_classes")}
     for days, start, end in terms["windows"][:1]:
         found["days"] = [str(n) for n in range(7) if days >> n & 1]
         if (start, end) != (0, 1440):

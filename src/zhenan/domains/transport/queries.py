@@ -17,6 +17,7 @@ from django.utils.translation import get_language
 
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport.classes import CLASS, GOODS
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.domains.transport.services import RAISES, fence_rules, shape_of
 from zhenan.kernel.people.models import User
@@ -28,7 +29,6 @@ from zhenan.telemetry.tracks.judge import VehicleKind
 from zhenan.telemetry.tracks.table import Box, Tracks
 from zhenan.telemetry.tracks.trips import LEFT_OUT, Track, track_of
 
-CLASS, GOODS = "vehicle_class", "goods_class"  # attributes of the subject that a terminal is mounted on
 MOST_DRAWN = 5_000  # positions of a vehicle's day that a page gets
 MOST_IN_AREA = 20_000
 
@@ -102,13 +102,6 @@ def goods_of(device: Device) -> str:
     return word_of(device.subject, GOODS)
 
 
-def words_known(field: str) -> list[tuple[str, str]]:
-    """(code, name) of every choice that a pack declares for an attribute that fences choose by."""
-    lang = get_language() or "zh-hans"
-    fields = [found for kind in registry().subject_types() if (found := kind.field(field))]
-    return [(choice.code, choice.name.label(lang)) for one in fields for choice in one.choices]
-
-
 def last_seen_in(rows: QuerySet[Device], box: tuple[float, float, float, float]) -> QuerySet[Device]:
     """Of the vehicles those whose last position lies in `box`: west, south, east, north."""
     west, south, east, north = box
@@ -167,6 +160,11 @@ def vehicle_day(device: Device, day: date, user: User) -> dict[str, Any]:
         ],
         "fences": [drawn_fence(v) for v in versions.select_related("fence").order_by("pk")[:500]],
     }  # fmt: skip
+
+
+def warm_up() -> None:
+    """Load the compiled loops behind a vehicle's day: the first use in a process takes the better part of a second."""
+    track_of(PositionColumns.of([1, 1], [0, 1000], *([0, 0] for _column in range(6))))
 
 
 def _drawn(track: Track) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from zhenan.domains.monitoring.models import Device, Point
 from zhenan.domains.monitoring.services import record_transitions
+from zhenan.domains.transport.classes import FIELDS, check_classes
 from zhenan.domains.transport.errors import WORDS, FenceEnded, NoFence, NotBefore, TooManyClasses
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion, LastPosition
 from zhenan.kernel.access import require
@@ -41,7 +42,8 @@ def fence_rules(fence: Fence) -> list[str]:
 
 def make_fence(*, name: str, division: Division, terms: dict[str, Any], valid_from: datetime, by: User | None,
                at: datetime) -> Fence:  # fmt: skip
-    """A fence with its first version. `terms`: the fields named in TERMS. Raises NoFence, NotAllowed, NotBefore."""
+    """A fence with its first version. `terms`: the fields named in TERMS. Raises NoFence, UnknownClass, NotAllowed,
+    NotBefore."""
     with transaction.atomic():
         fence = Fence(name=name, division=division, made_at=at)
         if by is not None:
@@ -56,7 +58,8 @@ def make_fence(*, name: str, division: Division, terms: dict[str, Any], valid_fr
 def change_fence(
     pk: int, *, terms: dict[str, Any], valid_from: datetime, by: User | None, at: datetime
 ) -> FenceVersion:
-    """A new version from `valid_from` on; the one before it ends there. Raises NoFence, FenceEnded, NotBefore."""
+    """A new version from `valid_from` on; the one before it ends there. Raises NoFence, UnknownClass, FenceEnded,
+    NotBefore."""
     with transaction.atomic():
         fence = Fence.objects.select_for_update().select_related("division").get(pk=pk)
         require(by, "rule.edit", fence)
@@ -92,6 +95,7 @@ def end_fence(pk: int, *, by: User | None, at: datetime) -> Fence:
 
 def _add_version(fence: Fence, number: int, terms: dict[str, Any], valid_from: datetime, by: User | None,
                  at: datetime) -> FenceVersion:  # fmt: skip
+    check_classes(terms, kept=fence.versions.values(*FIELDS) if number > 1 else ())
     version = FenceVersion(fence=fence, version=number, valid_from=valid_from, made_by=by, made_at=at)
     for name in TERMS:
         if name in terms:

@@ -106,7 +106,17 @@ class MapLayer:
     order: int = 100
 
 
-T = TypeVar("T", NavItem, Panel, Action, TodaySource, BoardTile, MapLayer)
+@dataclass(frozen=True)
+class Warmer:
+    """Something that is slow the first time in a process, such as a loop that numba loads: ``run()`` goes through it
+    when a web process starts, so that nobody waits for it. It must change nothing, and may fail."""
+
+    code: str
+    run: Callable[[], Any]
+    order: int = 100
+
+
+T = TypeVar("T", NavItem, Panel, Action, TodaySource, BoardTile, MapLayer, Warmer)
 
 
 @dataclass
@@ -131,3 +141,4 @@ actions: Slot[Action] = Slot("actions")
 today: Slot[TodaySource] = Slot("today")
 board: Slot[BoardTile] = Slot("board")
 map_layers: Slot[MapLayer] = Slot("map_layers")
+warmers: Slot[Warmer] = Slot("warmers")

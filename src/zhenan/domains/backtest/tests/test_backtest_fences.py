@@ -26,6 +26,7 @@ from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
 from zhenan.domains.transport import queries
 from zhenan.domains.transport import services as transport
+from zhenan.domains.transport.errors import UnknownClass
 from zhenan.domains.transport.models import Fence, FenceVersion
 from zhenan.domains.transport.tests.conftest import LAT, LON, NOON, SQUARE, TERMS, fence, positions, vehicle
 from zhenan.kernel.access import NotAllowed
@@ -205,6 +206,7 @@ CROSSING = [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]]
         ({"changed": {"speed": 40}}, BadFence, "speed_kmh?"),
         ({"changed": {"windows": [[0, 60, 120]]}}, BadFence, "day"),
         ({"changed": {"level": 9}}, BadFence, "level"),
+        ({"changed": {"vehicle_classes": ["tankr"]}}, UnknownClass, "tanker"),
         ({"standing_as": "v7"}, UnknownVersion, "v1"),
         ({"since": UNTIL, "until": SINCE}, BadPeriod, "2026-03-05"),
         ({"since": timezone.now() + timedelta(days=1), "until": timezone.now() + timedelta(days=2)}, BadPeriod, "now"),
