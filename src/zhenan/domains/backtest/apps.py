@@ -10,8 +10,6 @@ class BacktestConfig(AppConfig):
     verbose_name = _("Back-tests")
 
     def ready(self) -> None:
-        from zhenan.kernel import slots
+        from zhenan.domains.backtest import entries
 
-        slots.nav.register(
-            slots.NavItem("backtests", _("Back-tests"), "backtest:list", _("Watch"), "history", "rule.test", 14)
-        )
+        entries.register()

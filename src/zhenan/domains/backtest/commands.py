@@ -17,7 +17,7 @@ from django.utils import timezone
 from zhenan.domains.backtest.errors import BadRule
 from zhenan.domains.backtest.fences import FENCE
 from zhenan.domains.backtest.question import Question, check_period
-from zhenan.domains.backtest.results import KINDS, Version
+from zhenan.domains.backtest.results import KINDS, WHY, Version
 from zhenan.domains.backtest.rules import FAMILY, families, rule_named
 from zhenan.domains.backtest.services import Judged, judged, question_named
 from zhenan.domains.monitoring.models import Device
@@ -28,7 +28,7 @@ from zhenan.packkit.judging import is_composite
 from zhenan.telemetry.backtest.found import OPEN
 
 HEADER = ["version", "subject", "device", "point", "onset", "raised", "cleared", "value", "in_both", "cause", "level",
-          "kind", "lat", "lon", "organisation"]  # fmt: skip
+          "kind", "lat", "lon", "organisation", "told", "held"]  # fmt: skip
 
 
 def main(argv: list[str]) -> int:
@@ -149,12 +149,18 @@ def _print(question: Question, done: Judged) -> None:
     out, summary = sys.stdout.write, done.summary
     what = ("vehicles", "positions") if question.fence_id else ("points", "readings")
     out(f"{done.points} {what[0]}, {summary['readings']} {what[1]}, {summary['recorded']} alarms were recorded\n")
+    if classes := summary.get("classes"):
+        out(f"classes as recorded at the time: {classes['changed']} vehicles changed in the period; ")
+        out(f"of {classes['unrecorded']} nothing is recorded from its beginning, their first record stands for it\n")
     for one in done.versions:
         f = summary["versions"][one.code]
         precision = "unknown" if f["precision"] is None else f"{100 * f['precision']:.1f} %"
         out(f"\n{one.code}: {f['alarms']} alarms at {f['subjects']} sites, {f['minutes']} minutes, ")
         out(f"{f['standing']} standing; precision {precision}; true alarms missed {f['missed_real']}")
         out(f"; in this version only {f['only_here']}\n" if len(done.versions) > 1 else "\n")
+        if f["told"] != f["alarms"] or f["told_later"]:
+            out(f"  told: {f['told']}, {f['told_later']} of them later; silenced by maintenance {f['silenced']}, ")
+            out(f"folded under a gateway that was gone {f['folded']}\n")
         lines = {
             "what": [list(row)[::-1] for row in f["by_kind"].items()],
             "when": f["by_day"],
@@ -201,6 +207,7 @@ def _row(one: Version, i: int, names: dict[int, tuple[str, ...]], causes: list[s
     return [
         one.code, subject, device, point, *times, _text(f.value[i], "g"), int(one.other[i] >= 0), cause,
         int(f.level[i]), KINDS[int(f.kind[i])], _text(f.lat[i], ".6f"), _text(f.lon[i], ".6f"), *(organisation or [""]),
+        _iso(one.told[i]), WHY[int(one.why[i])],
     ]  # fmt: skip
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -19,10 +20,12 @@ from zhenan.domains.backtest.question import Places, Question, milliseconds
 from zhenan.domains.monitoring import queries as monitoring
 from zhenan.domains.monitoring.models import Device
 from zhenan.domains.monitoring.queries import Recorded
+from zhenan.domains.register.queries import attributes_over_time
 from zhenan.domains.transport import queries as transport
+from zhenan.domains.transport.classes import CLASS, GOODS, check_classes
 from zhenan.domains.transport.errors import WORDS
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
-from zhenan.domains.transport.services import RAISES, TERMS, shape_of
+from zhenan.domains.transport.services import RAISES, TERMS, fence_rule, shape_of
 from zhenan.kernel.errors import DomainError
 from zhenan.kernel.people.models import User
 from zhenan.telemetry.backtest.fences import BEGINS, FencePlan, Term
@@ -91,7 +94,7 @@ def fence_question(
     """A fence as it stands at `at`, as it was (``standing_as`` "was") or in a version ("v2"), beside changed terms
     (those given; the others stand) or beside another version (``changed_as`` "v1").
 
-    Raises UnknownFence, UnknownVersion, BadFence.
+    Raises UnknownFence, UnknownVersion, BadFence, UnknownClass.
     """
     fence = fence_named(text, user=user)
     history = list(fence.versions.order_by("version"))
@@ -102,6 +105,7 @@ def fence_question(
         tried = terms_of(_numbered(history, changed_as))
     elif changed:
         tried, changed_as = checked({**standing, **changed}), TRIED
+        check_classes(tried, kept=[terms_of(version) for version in history])
     if tried == standing and standing_as != WAS:
         tried = {}
     standing_as = standing_as if standing_as == WAS else f"v{shown.version}"
@@ -128,7 +132,7 @@ def _version(fence: Fence | None, number: int, terms: dict[str, Any]) -> FenceVe
 
 
 class FenceQuestion(Question):
-    """A fence over positions. Classes are those that the vehicles' subjects have today."""
+    """A fence over positions. A vehicle and its goods are of the classes that are recorded of the time."""
 
     def __init__(
         self, fence: Fence, standing: dict[str, Any], changed: dict[str, Any], standing_as: str, changed_as: str
@@ -162,9 +166,13 @@ class FenceQuestion(Question):
         except FenceFault as fault:
             raise BadFence(faults=str(WORDS.get(fault.code, fault))) from fault
         offset = timezone.localtime(since).utcoffset()
+        was = Classes({}, {}, 0, 0)
+        if any(words):
+            was = classes_of(where, words[0], words[1], since, until)
+            self.remarks["classes"] = {"unrecorded": was.unrecorded, "changed": was.changed}
         return FencePlan(
             transport.tracks(settings.HISTORY_URL).url, terms, where.point.astype(np.int32),
-            _kinds(where, *words) if any(words) else {}, milliseconds(since), milliseconds(until),
+            was.kinds, milliseconds(since), milliseconds(until), reclassed=was.reclassed,
             offset_ms=int(offset.total_seconds() * 1000) if offset else 0,
             most_kmh=float(os.environ.get("ZHENAN_TRACK_MAX_KMH", "") or MOST_KMH),
         )  # fmt: skip
@@ -182,7 +190,7 @@ class FenceQuestion(Question):
 
     def rule(self, kind: str) -> str:
         """The rule of its alarms as the console has them."""
-        return f"围栏「{self.fence.name}」{RAISES[kind]}"
+        return fence_rule(self.fence, kind)
 
     def key(self, found: Found, where: Places) -> NDArray[np.int64]:
         """The vehicle and what it did; an entry is one whether it was an alarm or only noted."""
@@ -194,11 +202,32 @@ class FenceQuestion(Question):
         return recorded.device * _KINDS + np.array([kinds[rule] for rule in recorded.rule], np.int64)
 
 
-def _kinds(where: Places, classes: dict[str, int], goods: dict[str, int]) -> dict[int, VehicleKind]:
-    rows = Device.objects.filter(protocol="jt808", pk__in=where.device.tolist())
-    return {
-        pk: VehicleKind(
-            classes.get(str(found.get(transport.CLASS)), -1), goods.get(str(found.get(transport.GOODS)), -1)
-        )
-        for pk, found in rows.values_list("pk", "subject__attributes")
-    }
+@dataclass
+class Classes:
+    """What the vehicles and their goods were at each time. ``unrecorded``: of how many nothing is recorded from the
+    beginning of the period (their first record stands for the time before it; without any, what they are today);
+    ``changed``: how many became something else in it."""
+
+    kinds: dict[int, VehicleKind]
+    reclassed: dict[int, tuple[tuple[int, VehicleKind], ...]]
+    unrecorded: int
+    changed: int
+
+
+def classes_of(
+    where: Places, classes: dict[str, int], goods: dict[str, int], since: datetime, until: datetime
+) -> Classes:
+    """Of each vehicle by the record of changes of the subject that it is."""
+    records = attributes_over_time(where.subject.tolist(), (CLASS, GOODS), until=until)
+    rows = Device.objects.filter(protocol="jt808", pk__in=where.device.tolist()).values_list(
+        "pk", "subject_id", f"subject__attributes__{CLASS}", f"subject__attributes__{GOODS}"
+    )
+    made = Classes({}, {}, 0, 0)
+    for vehicle, subject, *today in rows:
+        told = records.get(subject) or [(until, tuple(today))]
+        kinds = [(at, VehicleKind(classes.get(str(words[0]), -1), goods.get(str(words[1]), -1))) for at, words in told]
+        made.kinds[vehicle] = kinds[0][1]
+        made.reclassed[vehicle] = tuple((milliseconds(at), kind) for at, kind in kinds[1:])
+        made.unrecorded += kinds[0][0] > since
+        made.changed += any(at > since for at, _kind in kinds[1:])
+    return made

@@ -82,7 +82,8 @@ class QuestionForm(forms.Form):
         super().__init__(data, initial={"rule": code, "since": today - timedelta(days=DAYS), "until": today})
         self.code, self.user = code, user
         rule: Any = self.fields["rule"]
-        rule.choices = choices
+        listed = {option for _group, options in choices for option, _name in options}
+        rule.choices = choices if code in listed else [*choices, (code, code)]  # a fence beyond MOST_FENCES
         division: Any = self.fields["division"]
         division.queryset = Division.objects.filter(level__in=["county", "town"]).defer("boundary").order_by("path")
         division.empty_label = _("All that I may see")
@@ -133,32 +134,10 @@ class CompositeForm(RuleForm):
     """Which alarms a composite is made of, how many of them, within what time."""
 
     def _fields(self) -> dict[str, forms.Field]:
-        pack, book, spec = self.code.rpartition(".")[0], registry(), self.chosen.rule
-        parts = [
-            (rule.code.rpartition(".")[2], book.label(rule.code, kind="alarm_rule"))
-            for rule in book.alarm_rules(pack)
-            if not rule.is_composite
-        ]
-        return {
-            "p_rules": forms.MultipleChoiceField(
-                label=LABELS["rules"], choices=parts, initial=[name.rpartition(".")[2] for name in spec["rules"]],
-                widget=forms.CheckboxSelectMultiple,
-            ),
-            "p_n": forms.IntegerField(label=LABELS["n"], initial=spec.get("n"), required=False, min_value=2),
-            "p_within_s": _number("within_s", spec.get("within_s")),
-        }  # fmt: skip
+        return composite_fields(self.chosen, "p_")
 
     def asked(self) -> dict[str, Any]:
-        data, standing = self.cleaned_data, self.chosen.rule
-        rules = data["p_rules"]
-        found: dict[str, Any] = {"kind": "n_of" if data["p_n"] else "all_of", "rules": rules}
-        if set(rules) == {name.rpartition(".")[2] for name in standing["rules"]}:
-            found["rules"] = standing["rules"]
-        if data["p_n"]:
-            found["n"] = data["p_n"]
-        if data["p_within_s"] is not None:
-            found["within_s"] = _whole(data["p_within_s"])
-        return {"changed": found}
+        return {"changed": composite_spec(self.chosen, "p_", self.cleaned_data)}
 
 
 class FamilyForm(QuestionForm):
@@ -170,7 +149,8 @@ class FamilyForm(QuestionForm):
         if not self.members:
             raise UnknownRule(rule=self.code, hint="")
         for rule in self.members:
-            self.fields.update(fields_of(rule, self._prefix(rule)))
+            made = composite_fields if rule.is_composite else fields_of
+            self.fields.update(made(rule, self._prefix(rule)))
 
     @staticmethod
     def _prefix(rule: AlarmRule) -> str:
@@ -187,7 +167,10 @@ class FamilyForm(QuestionForm):
         ]
 
     def asked(self) -> dict[str, Any]:
-        specs = {rule.code: spec_of(rule, self._prefix(rule), self.cleaned_data) for rule in self.members}
+        specs = {}
+        for rule in self.members:
+            read = composite_spec if rule.is_composite else spec_of
+            specs[rule.code] = read(rule, self._prefix(rule), self.cleaned_data)
         return {"changed": specs}
 
 
@@ -246,7 +229,6 @@ def typed(terms: dict[str, Any]) -> dict[str, Any]:
     """Terms as a person types them."""
     found = {name: _whole(value) for name, value in terms.items()} | {"points": json.dumps(terms["points"])}
     found |= {"dwell_min": _whole(terms["dwell_s"] / 60) if terms["dwell_s"] else None}
-    found |= {name: ", ".join(terms[name]) for name in ("vehicle_classes", "goods_classes")}
     for days, start, end in terms["windows"][:1]:
         found["days"] = [str(n) for n in range(7) if days >> n & 1]
         if (start, end) != (0, 1440):
@@ -257,6 +239,38 @@ def typed(terms: dict[str, Any]) -> dict[str, Any]:
 def fields_of(rule: AlarmRule, prefix: str) -> dict[str, forms.Field]:
     """A field for each parameter that the rule may have."""
     return {f"{prefix}{key}": _field(key, rule.rule.get(key)) for key in _keys(rule)}
+
+
+def composite_fields(rule: AlarmRule, prefix: str) -> dict[str, forms.Field]:
+    """Which alarms it is made of, how many of them, within what time."""
+    pack, book, spec = rule.code.rpartition(".")[0], registry(), rule.rule
+    parts = [
+        (part.code.rpartition(".")[2], book.label(part.code, kind="alarm_rule"))
+        for part in book.alarm_rules(pack)
+        if not part.is_composite
+    ]
+    return {
+        f"{prefix}rules": forms.MultipleChoiceField(
+            label=LABELS["rules"], choices=parts, initial=[name.rpartition(".")[2] for name in spec["rules"]],
+            widget=forms.CheckboxSelectMultiple,
+        ),
+        f"{prefix}n": forms.IntegerField(label=LABELS["n"], initial=spec.get("n"), required=False, min_value=2),
+        f"{prefix}within_s": _number("within_s", spec.get("within_s")),
+    }  # fmt: skip
+
+
+def composite_spec(rule: AlarmRule, prefix: str, data: dict[str, Any]) -> dict[str, Any]:
+    """The rule made of alarms as tried; equal to the rule itself when nothing was changed."""
+    rules, n, within = (data[f"{prefix}{key}"] for key in ("rules", "n", "within_s"))
+    standing = rule.rule["rules"]
+    found: dict[str, Any] = {"kind": "n_of" if n else "all_of", "rules": rules}
+    if set(rules) == {name.rpartition(".")[2] for name in standing}:
+        found["rules"] = standing
+    if n:
+        found["n"] = n
+    if within is not None:
+        found["within_s"] = _whole(within)
+    return found
 
 
 def spec_of(rule: AlarmRule, prefix: str, data: dict[str, Any]) -> dict[str, Any]:

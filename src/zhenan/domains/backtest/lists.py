@@ -76,6 +76,8 @@ LEVELS = [("1", _("1 red")), ("2", _("2 orange")), ("3", _("3 yellow")), ("4", _
 VERSION = ChoiceFilter(name="version", label=_("Version"), choices=Hit.Version.choices)
 RECORDED = (
     BooleanFilter(name="only", label=_("In one version only"), when=lambda: Q(in_both=False)),
+    BooleanFilter(name="told", label=_("People would have been told"), when=lambda: Q(told_at__isnull=False)),
+    ChoiceFilter(name="held", label=_("Held back by"), choices=Hit.Held.choices),
     BooleanFilter(name="recorded", label=_("Was an alarm"), when=lambda: Q(recorded__isnull=False)),
     ChoiceFilter(
         name="cause",
@@ -108,6 +110,8 @@ class HitList(ListPage):
         Column("raised_at", _("Raised at"), sort="raised_at", kind="datetime"),
         Column("cleared_at", _("Cleared at"), kind="datetime"),
         Column("value", _("Value"), kind="number"),
+        Column("told_at", _("Told at"), kind="datetime", phone=False),
+        Column("get_held_display", _("Held back by"), phone=False),
         Column("level", _("Level"), kind="level"),
         Column("steps", _("Times graver"), kind="number", phone=False),
         Column("cause", _("Verified cause"), value=cause),
@@ -148,6 +152,8 @@ class EventList(HitList):
         Column("raised_at", _("At"), sort="raised_at", kind="datetime"),
         Column("cleared_at", _("Until"), kind="datetime"),
         Column("value", _("km/h or seconds"), kind="number", phone=False),
+        Column("told_at", _("Told at"), kind="datetime", phone=False),
+        Column("get_held_display", _("Held back by"), phone=False),
         Column("lat", _("Latitude"), value=lambda hit: hit.lat and f"{hit.lat:.5f}", phone=False),
         Column("lon", _("Longitude"), value=lambda hit: hit.lon and f"{hit.lon:.5f}", phone=False),
         Column("cause", _("Verified cause"), value=cause),

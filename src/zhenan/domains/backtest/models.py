@@ -92,7 +92,8 @@ class Hit(models.Model):
     """An alarm that a version would have given. ``recorded``: the real alarm it coincides with.
 
     Of a fence, ``kind`` is what the vehicle did and ``lat``, ``lon`` where; an entry that is only noted is no alarm.
-    ``level``: the gravest it reached, ``steps``: how often it grew graver.
+    ``level``: the gravest it reached, ``steps``: how often it grew graver. ``told_at``: when people would have been
+    told, null: not in the period; ``held``: what held it back, perhaps for a while.
     """
 
     class Version(models.TextChoices):
@@ -104,6 +105,10 @@ class Hit(models.Model):
         DWELL = "dwell", _("stayed too long")
         SPEED = "speed", _("too fast")
         NOTED = "noted", _("entered, no alarm")
+
+    class Held(models.TextChoices):
+        MAINTENANCE = "maintenance", _("maintenance")
+        PARENT = "parent", _("behind a gateway that was gone")
 
     trial = models.ForeignKey(Trial, models.CASCADE, related_name="hits")
     version = models.CharField(_("version"), max_length=10, choices=Version)
@@ -119,6 +124,8 @@ class Hit(models.Model):
     kind = models.CharField(_("event"), max_length=10, choices=Kind, blank=True)
     lat = models.FloatField(_("latitude"), null=True)
     lon = models.FloatField(_("longitude"), null=True)
+    told_at = models.DateTimeField(_("told at"), null=True)
+    held = models.CharField(_("held back by"), max_length=12, choices=Held, blank=True)
     in_both = models.BooleanField(_("in both versions"), default=False)
     recorded = models.ForeignKey("monitoring.Alarm", models.SET_NULL, null=True, related_name="+")
     objects = HitQuerySet.as_manager()

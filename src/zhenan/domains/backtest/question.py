@@ -62,7 +62,8 @@ class Places:
 class Question(ABC):
     """One thing to try. ``code``, ``standing``, ``changed`` and the rest are as in Trial.
 
-    ``changed`` is {} where nothing is changed: then there is one version alone.
+    ``changed`` is {} where nothing is changed: then there is one version alone. ``remarks``: what the plan found out
+    about the records that the answer rests on, by its place in the summary.
     """
 
     code: str
@@ -71,6 +72,7 @@ class Question(ABC):
     standing_as: str = ""
     changed_as: str = ""
     fence_id: int | None = None
+    remarks: dict[str, Any] = field(default_factory=dict)
 
     @property
     def versions(self) -> int:
@@ -111,6 +113,10 @@ class Question(ABC):
     def key_of_recorded(self, recorded: Recorded) -> NDArray[np.int64]:
         """The same of alarms that were."""
         return recorded.point
+
+    def silences(self, version: int, level: NDArray[Any]) -> NDArray[np.bool_]:
+        """Which alarms of these levels, shape (n,), say that a device is silent, in the version at this place."""
+        return np.zeros(level.size, np.bool_)
 
     def rule_at(self, level: int) -> AlarmRule | None:
         """The rule that says who is told of an alarm of this level; None: the office of the place."""

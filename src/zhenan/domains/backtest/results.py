@@ -19,9 +19,11 @@ from zhenan.domains.register.models import Subject
 from zhenan.kernel.territory.models import Division
 from zhenan.telemetry.backtest.compare import counterpart
 from zhenan.telemetry.backtest.found import DWELL, ENTER, NOTED, OPEN, RULE, SPEED, Found
+from zhenan.telemetry.backtest.holding import AT_ONCE, MAINTENANCE, PARENT, Quiet
 
 KNOWN = ("real", "false_alarm")  # causes that say whether the alarm was right; tests, drills and faults say neither
 KINDS = {RULE: "", ENTER: "enter", DWELL: "dwell", SPEED: "speed", NOTED: "noted"}
+WHY = {AT_ONCE: "", MAINTENANCE: "maintenance", PARENT: "parent"}
 MOST_PEOPLE = 50
 MOST_SUBJECTS = 2000  # whose people are looked up
 MOST_VEHICLES = 50
@@ -30,7 +32,10 @@ LOCAL = timedelta(hours=8)
 
 @dataclass(frozen=True)
 class Version:
-    """One version's alarms; their counterparts as places in the recorded alarms and in the other version, -1: none."""
+    """One version's alarms; their counterparts as places in the recorded alarms and in the other version, -1: none.
+
+    ``told``: when people would have been told, ms UTC, OPEN: not in the period; ``why``: what held it back, as in WHY.
+    """
 
     code: str
     found: Found
@@ -38,6 +43,8 @@ class Version:
     subject: NDArray[np.int64]
     recorded: NDArray[np.int64]
     other: NDArray[np.int64]
+    told: NDArray[np.int64]
+    why: NDArray[np.uint8]
 
     @property
     def alarms(self) -> NDArray[np.bool_]:
@@ -45,7 +52,9 @@ class Version:
         return np.asarray(self.found.kind != NOTED)
 
 
-def versions(found: Found, question: Question, where: Places, recorded: Recorded, until_ms: int) -> list[Version]:
+def versions(
+    found: Found, question: Question, where: Places, recorded: Recorded, quiet: Quiet, until_ms: int
+) -> list[Version]:
     """The found alarms by version, each beside what was recorded and beside the other version."""
     parts = [found.take(found.rule == number) for number in range(question.versions)]
     spans = [
@@ -60,7 +69,10 @@ def versions(found: Found, question: Question, where: Places, recorded: Recorded
         other = np.full(len(part), -1, np.int64)
         if len(parts) == len(VERSIONS):
             other = counterpart(*spans[number], *spans[1 - number])
-        made.append(Version(VERSIONS[number], part, where.device[place], where.subject[place], real, other))
+        device = where.device[place]
+        told, why = quiet.told(device, part.raised, part.cleared, question.silences(number, part.level), until_ms)
+        told = np.where(part.kind == NOTED, OPEN, told)
+        made.append(Version(VERSIONS[number], part, device, where.subject[place], real, other, told, why))
     return made
 
 
@@ -84,9 +96,15 @@ def _figures(
     causes = Counter(recorded.cause[place] for place in one.recorded[alarms].tolist() if place >= 0)
     known = sum(causes[cause] for cause in KNOWN)
     met = set(one.recorded[alarms].tolist())
+    told, why = one.told[alarms], one.why[alarms]
+    never = told == OPEN
     missed = [i for i, cause in enumerate(recorded.cause) if cause == "real" and i not in met]
     return {
         "alarms": len(found),
+        "told": int(np.count_nonzero(~never)),
+        "told_later": int(np.count_nonzero(~never & (told > found.raised))),
+        "silenced": int(np.count_nonzero(never & (why == MAINTENANCE))),
+        "folded": int(np.count_nonzero(never & (why == PARENT))),
         "points": int(np.unique(found.point).size),
         "subjects": int(np.unique(subject).size),
         "standing": int(np.count_nonzero(found.cleared == OPEN)),
@@ -97,7 +115,7 @@ def _figures(
         "by_kind": {KINDS[kind]: n for kind, n in _counted(one.found.kind) if kind != RULE},
         "by_day": _by_day(found),
         "by_division": _by_division(subject, subjects),
-        "by_person": _by_person(found, one.device[alarms], subject, question, subjects),
+        "by_person": _by_person(found.take(~never), one.device[alarms][~never], subject[~never], question, subjects),
         "causes": dict(causes),
         "precision": causes["real"] / known if known else None,
         "missed_real": len(missed),
@@ -160,7 +178,7 @@ def _by_person(
     found: Found, device: NDArray[np.int64], subject: NDArray[np.int64], question: Question,
     subjects: dict[int, Subject],
 ) -> list[list[Any]]:  # fmt: skip
-    """[name, role, alarms] of those who would have been told, by today's posts, the most burdened first."""
+    """[name, role, alarms] of those who would have been told of these, by today's posts, the most burdened first."""
     rows = Counter(zip(device.tolist(), subject.tolist(), found.level.tolist(), strict=True))
     most = [(row, n) for row, n in rows.most_common(MOST_SUBJECTS) if row[1] in subjects]
     wanted = {row[0] for row, _n in most}

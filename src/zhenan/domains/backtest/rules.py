@@ -20,13 +20,14 @@ from zhenan.kernel.workflow.calendar import holidays_around
 from zhenan.packkit.judging import compiled, composite, is_composite, problems_of_rule
 from zhenan.packkit.registry import registry
 from zhenan.packkit.schema import AlarmRule
-from zhenan.telemetry.backtest.alarms import Composed, Staged
+from zhenan.telemetry.backtest.alarms import NO_STAGE, Composed, Staged
 from zhenan.telemetry.backtest.found import Found
 from zhenan.telemetry.backtest.plan import Plan, lead_of
 from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.schedule import epoch_days
 
 FAMILY = "family:"
+SILENCE = "silence"
 Rows = QuerySet[Any, tuple[int, int, int]]
 
 
@@ -40,12 +41,17 @@ def rule_named(code: str) -> AlarmRule:
     return found
 
 
+def family_of(rule: AlarmRule) -> str:
+    """The code of the family that the rule is a stage of; "" for none."""
+    return f"{FAMILY}{rule.code.partition('.')[0]}.{rule.family}" if rule.family else ""
+
+
 def families() -> dict[str, list[AlarmRule]]:
     """The rules of each family of stages, by its code; the least grave first."""
     found: dict[str, list[AlarmRule]] = {}
     for rule in registry().alarm_rules():
-        if rule.family and not rule.is_composite:
-            found.setdefault(f"{FAMILY}{rule.code.partition('.')[0]}.{rule.family}", []).append(rule)
+        if rule.family:
+            found.setdefault(family_of(rule), []).append(rule)
     return {code: sorted(rules, key=lambda rule: -rule.level) for code, rules in sorted(found.items())}
 
 
@@ -54,6 +60,22 @@ def check_rule(spec: dict[str, Any], name: str = "") -> None:
     faults = problems_of_rule(spec)
     if faults:
         raise BadRule(faults="; ".join(f"{name}.{fault}" if name else fault for fault in faults))
+
+
+def check_kind(rule: AlarmRule, spec: dict[str, Any], name: str = "") -> None:
+    """Raises BadRule where a rule of readings is tried as one of alarms or the other way round, UnknownRule for parts
+    that are none."""
+    where, pack = f"{name}." if name else "", rule.code.rpartition(".")[0]
+    if rule.is_composite != is_composite(spec):
+        right = (
+            "a rule made of alarms is of kind all_of or n_of"
+            if rule.is_composite
+            else "a rule of readings cannot be tried as one made of alarms"
+        )
+        raise BadRule(faults=f"{where}kind: {right}")
+    for part in spec["rules"] if rule.is_composite else ():
+        if rule_named(part if "." in part else f"{pack}.{part}").is_composite:
+            raise BadRule(faults=f"{where}rules: {part} is itself made of alarms")
 
 
 def rule_question(code: str, changed: dict[str, Any], standing: dict[str, Any] | None = None) -> Question:
@@ -77,9 +99,9 @@ class RuleQuestion(Question):
         self.rule = rule
 
     def check(self) -> None:
-        """Raises BadRule for what only the pack can tell."""
-        if self.changed and is_composite(self.changed):
-            raise BadRule(faults="kind: a rule of readings cannot be tried as one made of alarms")
+        """Raises BadRule, UnknownRule for what only the pack can tell."""
+        if self.changed:
+            check_kind(self.rule, self.changed)
 
     @property
     def specs(self) -> list[dict[str, Any]]:
@@ -98,21 +120,15 @@ class RuleQuestion(Question):
     def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
         return monitoring.recorded_alarms([self.code], since=since, until=until, user=user, path=path)
 
+    def silences(self, version: int, level: NDArray[Any]) -> NDArray[np.bool_]:
+        return np.full(level.size, self.specs[version]["kind"] == SILENCE)
+
     def rule_at(self, level: int) -> AlarmRule | None:
         return self.rule
 
 
 class CompositeQuestion(RuleQuestion):
     """A rule made of others: its parts are judged as they stand, at the subjects of their points."""
-
-    def check(self) -> None:
-        pack = self.code.rpartition(".")[0]
-        if self.changed and not is_composite(self.changed):
-            raise BadRule(faults="kind: a rule made of alarms is of kind all_of or n_of")
-        for name in self.changed.get("rules", ()):
-            part = rule_named(name if "." in name else f"{pack}.{name}")
-            if part.is_composite:
-                raise BadRule(faults=f"rules: {name} is itself made of alarms")
 
     @property
     def composites(self) -> list[Composite]:
@@ -167,25 +183,63 @@ class FamilyQuestion(Question):
             if not isinstance(spec, dict):
                 raise BadRule(faults=f"{name}: should be the rule's parameters; got {spec!r}")
             check_rule(spec, name)
+            check_kind(rule_named(name), spec, name)
         stood = standing or now
         tried = {name: spec for name, spec in tried.items() if spec != stood.get(name)}
         return cls(code, [rule for rule in rules if rule.code in stood], stood, tried)
 
+    @property
+    def sides(self) -> list[tuple[str, dict[str, dict[str, Any]]]]:
+        """Each version's name with the parameters of every rule in it."""
+        found = [(STANDING, self.standing)]
+        return found + ([(CHANGED, {**self.standing, **self.changed})] if self.changed else [])
+
+    @property
+    def simple(self) -> list[AlarmRule]:
+        """The stages that are rules of readings."""
+        return [rule for rule in self.rules if not rule.is_composite]
+
+    def composites(self) -> tuple[Composite, ...]:
+        """The stages made of alarms, of every version; of the parts those that are stages too are as in the version."""
+        mine, found = {rule.code for rule in self.simple}, []
+        for side, specs in self.sides:
+            for rule in self.rules:
+                if rule.is_composite:
+                    made = composite(rule.code, rule.level, specs[rule.code])
+                    parts = [f"{side}:{part}" if part in mine else part for part in made.rules]
+                    found.append(made.model_copy(update={"id": f"{side}:{rule.code}", "rules": parts}))
+        return tuple(found)
+
+    def parts(self) -> list[AlarmRule]:
+        """Rules that are no stages, but parts of some."""
+        own = {f"{side}:{rule.code}" for side, _specs in self.sides for rule in self.simple}
+        named = dict.fromkeys(part for one in self.composites() for part in one.rules if part not in own)
+        return [rule_named(code) for code in named]
+
     def rows(self, *, user: User | None, path: str) -> list[Rows]:
-        return [monitoring.points_judged_by(rule, user=user, path=path) for rule in self.rules]
+        return [monitoring.points_judged_by(rule, user=user, path=path) for rule in [*self.simple, *self.parts()]]
 
     def plan(self, where: Places, since: datetime, until: datetime) -> Plan:
-        named = [(f"{STANDING}:{rule.code}", rule, self.standing[rule.code]) for rule in self.rules]
-        if self.changed:
-            both = {**self.standing, **self.changed}
-            named += [(f"{CHANGED}:{rule.code}", rule, both[rule.code]) for rule in self.rules]
-        written = _written(named, where)
-        of = tuple(VERSIONS.index(one["id"].partition(":")[0]) for one in written)
-        return _plan(written, where, since, until, second=Staged(of))
+        named = [(f"{side}:{rule.code}", rule, specs[rule.code]) for side, specs in self.sides for rule in self.simple]
+        written = _written(named + [(part.code, part, part.rule) for part in self.parts()], where)
+        composites = self.composites()
+        sides = [one["id"].partition(":")[0] for one in written] + [one.id.partition(":")[0] for one in composites]
+        of = tuple(VERSIONS.index(side) if side in VERSIONS else NO_STAGE for side in sides)
+        if not composites:
+            return _plan(written, where, since, until, second=Staged(of))
+        subjects = dict(zip(where.point.tolist(), where.subject.tolist(), strict=True))
+        return _plan(
+            written, where, since, until, together=where.subject, second=Staged(of, composites, subjects),
+            besides=composites,
+        )  # fmt: skip
 
     def recorded(self, *, since: datetime, until: datetime, user: User | None, path: str) -> Recorded:
         codes = [rule.code for rule in self.rules]
         return monitoring.recorded_alarms(codes, since=since, until=until, user=user, path=path)
+
+    def silences(self, version: int, level: NDArray[Any]) -> NDArray[np.bool_]:
+        specs = self.sides[version][1]
+        return np.isin(level, [rule.level for rule in self.rules if specs[rule.code]["kind"] == SILENCE])
 
     def rule_at(self, level: int) -> AlarmRule | None:
         """The stage that made the alarm as grave as it got."""

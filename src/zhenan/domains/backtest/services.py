@@ -17,8 +17,9 @@ from zhenan.domains.backtest.errors import AlreadyOver, EmptyHistory, NoHistory
 from zhenan.domains.backtest.fences import FENCE, FenceQuestion, fence_named, fence_question
 from zhenan.domains.backtest.models import Hit, Trial
 from zhenan.domains.backtest.question import Question, check_period
-from zhenan.domains.backtest.results import KINDS, Version, summary, versions
+from zhenan.domains.backtest.results import KINDS, WHY, Version, summary, versions
 from zhenan.domains.backtest.rules import rule_question
+from zhenan.domains.monitoring.holding import quiet_times
 from zhenan.domains.monitoring.queries import Recorded
 from zhenan.kernel.access import require
 from zhenan.kernel.errors import DomainError
@@ -160,9 +161,12 @@ def judged(
         raise _empty(plan)
     found = Found.joined([outcome.found for outcome in outcomes])
     recorded = question.recorded(since=since, until=until, user=user, path=path)
-    made = versions(found, question, where, recorded, plan.until_ms)
+    devices = where.device[np.searchsorted(where.point, np.unique(found.point))]
+    quiet = quiet_times(devices.tolist(), since=since, until=until)
+    made = versions(found, question, where, recorded, quiet, plan.until_ms)
     figures = summary(made, question, recorded, plan.until_ms)
     figures |= {"readings": sum(o.readings for o in outcomes), "late": sum(o.late for o in outcomes)}
+    figures |= question.remarks
     return Judged(made, figures, recorded, len(where))
 
 
@@ -214,6 +218,7 @@ def _hits(trial: Trial, one: Version, recorded: Recorded) -> list[Hit]:
                 cleared_at=None if found.cleared[i] == OPEN else _time(found.cleared[i]),
                 value=_number(found.value[i]), level=int(found.level[i]), steps=int(found.steps[i]),
                 kind=KINDS[int(found.kind[i])], lat=_number(found.lat[i]), lon=_number(found.lon[i]),
+                told_at=None if one.told[i] == OPEN else _time(one.told[i]), held=WHY[int(one.why[i])],
                 in_both=bool(one.other[i] >= 0), recorded_id=recorded.pk[place] if place >= 0 else None,
             )
         )  # fmt: skip

@@ -10,6 +10,7 @@ from django.utils.translation import gettext_lazy as _
 from zhenan.domains.backtest.fences import FENCE, WAS
 from zhenan.domains.backtest.models import Trial
 from zhenan.domains.backtest.rules import FAMILY
+from zhenan.domains.transport.classes import FIELDS, words_known
 from zhenan.domains.transport.models import FenceVersion
 from zhenan.packkit.registry import registry
 
@@ -89,8 +90,9 @@ def _term(name: str, value: Any) -> Any:
         )
     if name == "windows":
         return "; ".join(window(*row) for row in value) or gettext("always")
-    if name in ("vehicle_classes", "goods_classes"):
-        return ", ".join(value) or ALL
+    if name in FIELDS:
+        names = dict(words_known(FIELDS[name]))
+        return ", ".join(names.get(word, word) for word in value) or ALL
     if name == "alarm_on_enter":
         return gettext("yes") if value else gettext("no")
     return int(value) if isinstance(value, float) and value.is_integer() else value

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -11,7 +12,10 @@ from django.db.models import Q
 
 from zhenan.domains.monitoring.limits import PARENT_ALIVE, PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, Device, HeldAlarm, Maintenance, Point
+from zhenan.domains.monitoring.queries import rule_of
 from zhenan.packkit.schema import AlarmRule
+from zhenan.telemetry.backtest.found import OPEN
+from zhenan.telemetry.backtest.holding import Gone, Quiet, Span
 from zhenan.telemetry.judge.results import Transition
 
 if TYPE_CHECKING:
@@ -113,6 +117,50 @@ def windows_of(devices: Sequence[Device]) -> Q:
         | Q(subject__in={device.subject_id for device in devices})
         | Q(device=None, subject=None, programme__in={device.programme for device in devices})
     )
+
+
+def quiet_times(devices: Iterable[int], *, since: datetime, until: datetime) -> Quiet:
+    """What held the alarms of these devices back in a time that is past: windows, and recorded alarms of gateways."""
+    rows = list(Device.objects.filter(pk__in=set(devices)).select_related("subject"))
+    windows = [window for window in _windows(rows, since) if window.starts_at < until]
+    spans = {d.pk: tuple(_span(window) for window in windows if concerns(window, d)) for d in rows} if windows else {}
+    gone = _past_gone({row.parent_id for row in rows if row.parent_id is not None}, since, until)
+    return Quiet(
+        windows={pk: found for pk, found in spans.items() if found},
+        gone={row.pk: tuple(gone[row.parent_id]) for row in rows if row.parent_id in gone},
+        wait_ms=_ms(PARENT_WAIT), alive_ms=_ms(PARENT_ALIVE),
+    )  # fmt: skip
+
+
+def _past_gone(parents: set[int], since: datetime, until: datetime) -> dict[int, list[Gone]]:
+    """The alarms of these devices that took the silences behind them, by device and time."""
+    if not parents:
+        return {}
+    alarms = Alarm.objects.filter(device__in=parents, raised_at__lt=until + PARENT_WAIT)
+    alarms = alarms.filter(Q(cleared_at=None) | Q(cleared_at__gt=since - PARENT_WAIT))
+    found: dict[int, list[Gone]] = {}
+    known = cache(rule_of)
+    for alarm in alarms.order_by("raised_at"):
+        rule = known(alarm.rule)
+        if rule is not None and rule.covers:
+            spec = alarm.rule_spec.get("rule", {})
+            silent_s = spec.get("after_s") if rule.is_silence else None
+            heard = OPEN if silent_s is None else _at(alarm.onset) - round(silent_s * 1000)
+            cleared = OPEN if alarm.cleared_at is None else _at(alarm.cleared_at)
+            found.setdefault(alarm.device_id, []).append(Gone(_at(alarm.raised_at), cleared, heard))
+    return found
+
+
+def _span(window: Maintenance) -> Span:
+    return Span(_at(window.starts_at), _at(window.ends_at))
+
+
+def _at(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
+
+
+def _ms(span: timedelta) -> int:
+    return round(span.total_seconds() * 1000)
 
 
 def _windows(devices: Sequence[Device], since: datetime) -> list[Maintenance]:

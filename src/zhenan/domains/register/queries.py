@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from django.apps import apps
 from django.db.models import Count, F, FloatField, QuerySet, Value
 from django.db.models.functions import Cos, Power, Radians, Sqrt
 
@@ -45,6 +47,25 @@ def by_id(pk: int, *, user: User | None = None) -> Subject | None:
 def by_key(type: str, key: str) -> Subject | None:
     """The subject with this identity within its type."""
     return Subject.objects.select_related("division").filter(type=type, key=key).first()
+
+
+def attributes_over_time(
+    subjects: Iterable[int], names: Sequence[str], *, until: datetime
+) -> dict[int, list[tuple[datetime, tuple[Any, ...]]]]:
+    """What the record of changes tells of these attributes of each subject before `until`: (since when, their values in
+    the order of `names`, None for one that it had not), from the first record on, where one of them changed.
+
+    A subject without any record in that time is left out.
+    """
+    records = apps.get_model("register", "SubjectEvent").objects
+    rows = records.filter(pgh_obj__in=set(subjects), pgh_created_at__lt=until)
+    rows = rows.order_by("pgh_obj", "pgh_created_at", "pgh_id")
+    found: dict[int, list[tuple[datetime, tuple[Any, ...]]]] = {}
+    for pk, at, *values in rows.values_list("pgh_obj", "pgh_created_at", *(f"attributes__{name}" for name in names)):
+        before = found.setdefault(pk, [])
+        if not before or before[-1][1] != tuple(values):
+            before.append((at, tuple(values)))
+    return found
 
 
 def in_division(path: str, *, types: Iterable[str] = (), active: bool = True) -> QuerySet[Subject]:

@@ -24,6 +24,7 @@ def register() -> None:
     slots.nav.register(
         entry("fence_events", _("Fence events"), "transport:events", SECTION, "arrows-cross", "alarm.view", 23)
     )
+    slots.warmers.register(slots.Warmer("tracks", queries.warm_up))
     slots.map_layers.register(
         slots.MapLayer("vehicles", _("Vehicles"), queries.live, "alarm.view", "#0ca678", live_topic="", order=40)
     )

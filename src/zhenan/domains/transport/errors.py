@@ -25,6 +25,11 @@ class TooManyClasses(DomainError):
     message = _("Fences name at most 63 different classes altogether.")
 
 
+class UnknownClass(DomainError):
+    code = "fence.unknown_class"
+    message = _("{what}: no programme names “{word}” and no vehicle has it. Known are: {known}.")
+
+
 WORDS = {
     "points": _("it has too few, too many or equal points"),
     "crossing": _("its sides cross or touch each other"),

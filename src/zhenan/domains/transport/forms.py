@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from django import forms
-from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from zhenan.domains.transport import queries
+from zhenan.domains.transport.classes import FIELDS, LABELS, classes_known
 from zhenan.domains.transport.models import FenceVersion
 from zhenan.kernel.access.scope import scope_of
 from zhenan.kernel.people.models import User
@@ -50,10 +49,14 @@ class TermsForm(forms.Form):
         label=_("Further time windows"), required=False, max_length=500, widget=forms.Textarea(attrs={"rows": 2}),
         help_text=_("One a line: days (1 Monday to 7 Sunday) and times, such as 12345 16:30-18:30."),
     )  # fmt: skip
-    vehicle_classes = forms.CharField(
-        label=_("Vehicle classes"), required=False, help_text=_("Commas between; none: all.")
-    )
-    goods_classes = forms.CharField(label=_("Goods classes"), required=False, help_text=_("Commas between; none: all."))
+    vehicle_classes = forms.MultipleChoiceField(
+        label=LABELS["vehicle_classes"], required=False, widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: all."),
+    )  # fmt: skip
+    goods_classes = forms.MultipleChoiceField(
+        label=LABELS["goods_classes"], required=False, widget=forms.CheckboxSelectMultiple,
+        help_text=_("None ticked: all."),
+    )  # fmt: skip
     alarm_on_enter = forms.BooleanField(label=_("Alarm when entered"), required=False, initial=True)
     speed_kmh = forms.FloatField(label=_("Speed limit (km/h)"), required=False)
     dwell_min = forms.FloatField(label=_("Longest stay (minutes)"), required=False, min_value=0)
@@ -65,11 +68,13 @@ class TermsForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        for name, attribute in (("vehicle_classes", queries.CLASS), ("goods_classes", queries.GOODS)):
-            known = queries.words_known(attribute)
-            if known:
-                words = gettext("Commas between; none: all. Known: {words}.")
-                self.fields[name].help_text = words.format(words=", ".join(f"{code} ({word})" for code, word in known))
+        for name, attribute in FIELDS.items():
+            known = classes_known(attribute)
+            before = {word: word for word in self.initial.get(name, ()) if word not in known}
+            field: Any = self.fields[name]
+            field.choices = list((known | before).items())
+            if not field.choices:
+                field.help_text = _("No programme names any, and no vehicle has one: the fence is for all.")
 
     def clean_points(self) -> list[list[float]]:
         try:
@@ -86,10 +91,10 @@ class TermsForm(forms.Form):
         return [_window(line) for line in lines if line]
 
     def clean_vehicle_classes(self) -> list[str]:
-        return _words(self.cleaned_data["vehicle_classes"])
+        return sorted(self.cleaned_data["vehicle_classes"])
 
     def clean_goods_classes(self) -> list[str]:
-        return _words(self.cleaned_data["goods_classes"])
+        return sorted(self.cleaned_data["goods_classes"])
 
     def clean(self) -> dict[str, Any]:
         data: dict[str, Any] = super().clean() or {}
@@ -152,8 +157,3 @@ def _window(line: str) -> list[int]:
         )
     days = sum(1 << (int(day) - 1) for day in set(found[1]))
     return [days, hours[0] * 60 + hours[1], hours[2] * 60 + hours[3]]
-
-
-def _words(text: str) -> list[str]:
-    parts = text.replace("，", ",").replace("、", ",").split(",")
-    return sorted({part.strip()[:60] for part in parts if part.strip()})

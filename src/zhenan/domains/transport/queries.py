@@ -10,14 +10,16 @@ from typing import Any
 
 import numpy as np
 from django.conf import settings
+from django.contrib.auth.models import AnonymousUser
 from django.db.models import Count, Max, Min, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import get_language
 
-from zhenan.domains.monitoring.models import Device
+from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
+from zhenan.domains.transport.classes import CLASS, GOODS
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
-from zhenan.domains.transport.services import shape_of
+from zhenan.domains.transport.services import RAISES, fence_rules, shape_of
 from zhenan.kernel.people.models import User
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.registry import registry
@@ -27,7 +29,6 @@ from zhenan.telemetry.tracks.judge import VehicleKind
 from zhenan.telemetry.tracks.table import Box, Tracks
 from zhenan.telemetry.tracks.trips import LEFT_OUT, Track, track_of
 
-CLASS, GOODS = "vehicle_class", "goods_class"  # attributes of the subject that a terminal is mounted on
 MOST_DRAWN = 5_000  # positions of a vehicle's day that a page gets
 MOST_IN_AREA = 20_000
 
@@ -101,13 +102,6 @@ def goods_of(device: Device) -> str:
     return word_of(device.subject, GOODS)
 
 
-def words_known(field: str) -> list[tuple[str, str]]:
-    """(code, name) of every choice that a pack declares for an attribute that fences choose by."""
-    lang = get_language() or "zh-hans"
-    fields = [found for kind in registry().subject_types() if (found := kind.field(field))]
-    return [(choice.code, choice.name.label(lang)) for one in fields for choice in one.choices]
-
-
 def last_seen_in(rows: QuerySet[Device], box: tuple[float, float, float, float]) -> QuerySet[Device]:
     """Of the vehicles those whose last position lies in `box`: west, south, east, north."""
     west, south, east, north = box
@@ -168,6 +162,11 @@ def vehicle_day(device: Device, day: date, user: User) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def warm_up() -> None:
+    """Load the compiled loops behind a vehicle's day: the first use in a process takes the better part of a second."""
+    track_of(PositionColumns.of([1, 1], [0, 1000], *([0, 0] for _column in range(6))))
+
+
 def _drawn(track: Track) -> dict[str, Any]:
     """At most MOST_DRAWN positions: evenly left out, never one at which moving and stopping change."""
     n = len(track.positions)
@@ -189,6 +188,13 @@ def drawn_fence(version: FenceVersion) -> dict[str, Any]:
         "name": version.fence.name, "version": version.version, "shape": version.shape, "points": version.points,
         "size_m": version.size_m,
     }  # fmt: skip
+
+
+def fence_of_alarm(alarm: Alarm, user: User | AnonymousUser) -> Fence | None:
+    """The fence that an alarm was raised at, where the user may see it: the one whose event began with it."""
+    began = FenceRecord.objects.filter(device=alarm.device_id, onset=alarm.onset, kind__in=list(RAISES))
+    rows = Fence.objects.visible_to(user).filter(pk__in=began.values("version__fence"))
+    return next((fence for fence in rows if alarm.rule in fence_rules(fence)), None)
 
 
 def city_box() -> tuple[float, float, float, float]:

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from zhenan.domains.monitoring.models import Device, Point
 from zhenan.domains.monitoring.services import record_transitions
+from zhenan.domains.transport.classes import FIELDS, check_classes
 from zhenan.domains.transport.errors import WORDS, FenceEnded, NoFence, NotBefore, TooManyClasses
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion, LastPosition
 from zhenan.kernel.access import require
@@ -30,9 +31,19 @@ MOST_CLASSES = 63
 RAISES = {"enter": "驶入", "dwell": "停留超时", "speed": "超速"}
 
 
+def fence_rule(fence: Fence, kind: str) -> str:
+    """The rule of the alarms of what a vehicle does at the fence, as the console shows it."""
+    return f"围栏「{fence.name}」{RAISES[kind]}"
+
+
+def fence_rules(fence: Fence) -> list[str]:
+    return [fence_rule(fence, kind) for kind in RAISES]
+
+
 def make_fence(*, name: str, division: Division, terms: dict[str, Any], valid_from: datetime, by: User | None,
                at: datetime) -> Fence:  # fmt: skip
-    """A fence with its first version. `terms`: the fields named in TERMS. Raises NoFence, NotAllowed, NotBefore."""
+    """A fence with its first version. `terms`: the fields named in TERMS. Raises NoFence, UnknownClass, NotAllowed,
+    NotBefore."""
     with transaction.atomic():
         fence = Fence(name=name, division=division, made_at=at)
         if by is not None:
@@ -47,7 +58,8 @@ def make_fence(*, name: str, division: Division, terms: dict[str, Any], valid_fr
 def change_fence(
     pk: int, *, terms: dict[str, Any], valid_from: datetime, by: User | None, at: datetime
 ) -> FenceVersion:
-    """A new version from `valid_from` on; the one before it ends there. Raises NoFence, FenceEnded, NotBefore."""
+    """A new version from `valid_from` on; the one before it ends there. Raises NoFence, UnknownClass, FenceEnded,
+    NotBefore."""
     with transaction.atomic():
         fence = Fence.objects.select_for_update().select_related("division").get(pk=pk)
         require(by, "rule.edit", fence)
@@ -83,6 +95,7 @@ def end_fence(pk: int, *, by: User | None, at: datetime) -> Fence:
 
 def _add_version(fence: Fence, number: int, terms: dict[str, Any], valid_from: datetime, by: User | None,
                  at: datetime) -> FenceVersion:  # fmt: skip
+    check_classes(terms, kept=fence.versions.values(*FIELDS) if number > 1 else ())
     version = FenceVersion(fence=fence, version=number, valid_from=valid_from, made_by=by, made_at=at)
     for name in TERMS:
         if name in terms:
@@ -169,7 +182,7 @@ def _transitions(events: Sequence[Found], versions: dict[tuple[str, int], FenceV
         if e.vehicle not in points:
             continue  # a vehicle without any point has no place in the console: its events are on its own page
         for kind, way in _alarms_of(e, version):
-            rule = f"围栏「{version.fence.name}」{RAISES[kind]}"
+            rule = fence_rule(version.fence, kind)
             value = e.value if kind == "speed" else float("nan")
             found.append(Transition(str(points[e.vehicle]), rule, way, e.ts, e.onset, value, version.level))
     return found

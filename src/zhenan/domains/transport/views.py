@@ -19,6 +19,7 @@ from django.views.decorators.gzip import gzip_page
 from django.views.decorators.http import require_POST
 
 from zhenan.domains.transport import queries, services
+from zhenan.domains.transport.classes import CLASS, GOODS, words_known
 from zhenan.domains.transport.forms import DAYS, FenceForm, TermsForm, window_text
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.kernel.access import AuthedRequest, needs
@@ -31,7 +32,7 @@ MOST_MINUTES = 60
 def _config(**more: Any) -> dict[str, Any]:
     words = {
         "moving": _("moving"), "stopped": _("stopped"), "none": _("No position on this day."),
-        "failed": _("could not be loaded"),
+        "failed": _("could not be loaded"), "loading": _("Loading the vehicles …"),
         "noGl": _("This browser cannot draw the map (no WebGL2)."), "speed": _("Speed"), "vehicles": _("vehicles"),
         "leftOut": _("positions left out to keep the page quick"), "day": _("Replay of the day"),
     }  # fmt: skip
@@ -144,8 +145,8 @@ def fence(request: AuthedRequest, pk: int) -> HttpResponse:
 def _conditions(version: FenceVersion) -> list[str]:
     """What a version asks for, in words: whom it concerns, when, and what is an alarm."""
     found = []
-    for field, codes in ((queries.CLASS, version.vehicle_classes), (queries.GOODS, version.goods_classes)):
-        names = dict(queries.words_known(field))
+    for field, codes in ((CLASS, version.vehicle_classes), (GOODS, version.goods_classes)):
+        names = dict(words_known(field))
         if codes:
             found.append(", ".join(names.get(code, code) for code in codes))
     for days, start, end in version.windows:
@@ -210,7 +211,6 @@ def edit_fence(request: AuthedRequest, pk: int) -> HttpResponse:
 def _initial(version: FenceVersion) -> dict[str, Any]:
     found = {name: getattr(version, name) for name in services.TERMS}
     found |= {"points": json.dumps(version.points), "dwell_min": version.dwell_s / 60 if version.dwell_s else None}
-    found |= {name: ", ".join(getattr(version, name)) for name in ("vehicle_classes", "goods_classes")}
     if version.windows:
         days, start, end = version.windows[0]
         found["days"] = [str(n) for n in range(7) if days >> n & 1]

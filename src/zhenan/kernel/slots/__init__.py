@@ -1,4 +1,4 @@
-"""Places on pages that rooms fill without knowing each other: navigation, panels, today, board, map.
+"""Places on pages that rooms fill without knowing each other: navigation, panels, actions, today, board, map.
 
 A room registers in its ``AppConfig.ready``; pages below or above it read the slot. Nothing is listed centrally.
 """
@@ -38,6 +38,20 @@ class Panel:
     target: str  # which page: "subject", "hazard", "alarm", …
     template: str
     load: Callable[[HttpRequest, Any], dict[str, Any] | None]
+    capability: str = ""
+    order: int = 100
+
+
+@dataclass(frozen=True)
+class Action:
+    """A link on an object's page to what another room does with it. ``url(request, obj)`` gives the address, or None
+    to leave it out."""
+
+    code: str
+    label: Text
+    target: str  # which page: "fence", "alarm", …
+    url: Callable[[HttpRequest, Any], str | None]
+    icon: str = "arrow-right"
     capability: str = ""
     order: int = 100
 
@@ -92,7 +106,17 @@ class MapLayer:
     order: int = 100
 
 
-T = TypeVar("T", NavItem, Panel, TodaySource, BoardTile, MapLayer)
+@dataclass(frozen=True)
+class Warmer:
+    """Something that is slow the first time in a process, such as a loop that numba loads: ``run()`` goes through it
+    when a web process starts, so that nobody waits for it. It must change nothing, and may fail."""
+
+    code: str
+    run: Callable[[], Any]
+    order: int = 100
+
+
+T = TypeVar("T", NavItem, Panel, Action, TodaySource, BoardTile, MapLayer, Warmer)
 
 
 @dataclass
@@ -113,6 +137,8 @@ class Slot(Generic[T]):
 
 nav: Slot[NavItem] = Slot("nav")
 panels: Slot[Panel] = Slot("panels")
+actions: Slot[Action] = Slot("actions")
 today: Slot[TodaySource] = Slot("today")
 board: Slot[BoardTile] = Slot("board")
 map_layers: Slot[MapLayer] = Slot("map_layers")
+warmers: Slot[Warmer] = Slot("warmers")

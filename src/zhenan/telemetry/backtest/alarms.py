@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,9 @@ from zhenan.telemetry.judge.composites import Composer, Composite
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.files import in_order
 from zhenan.telemetry.judge.results import Transition, Transitions
+
+NO_STAGE: Final = -1
+_Row = tuple[int, int, int, int, int, float]
 
 
 class Second(Protocol):
@@ -47,10 +50,8 @@ class Composed:
     subjects: dict[int, int]
 
     def found(self, judge: Judge, said: Transitions, points: NDArray[np.int32]) -> Found:
-        subjects = {str(point): str(self.subjects[point]) for point in points.tolist()}
         versions = {composite.id: number for number, composite in enumerate(self.composites)}
-        composer = Composer(self.composites, subjects)
-        fed = composer.feed(list(judge.records(said.at(in_order(judge, said)))))
+        fed = _fed(judge, said, points, self.composites, self.subjects)
         return _paired((versions[t.rule], t) for t in fed if t.rule in versions)
 
 
@@ -76,23 +77,48 @@ def _paired(rows: Iterable[tuple[int, Transition]]) -> Found:
 class Staged:
     """Rules of one family: while any of a version stands at a point it is one alarm, of the gravest level that stands.
 
-    `version_of`: of each rule. As alarms are recorded: begun by the first stage, ended with the last; a stage that is
-    graver than any before is a step, and people are told again.
+    `version_of`: of each rule, then of each composite; NO_STAGE of a rule that is only a part of composites. As alarms
+    are recorded: begun by the first stage, ended with the last; a stage that is graver than any before is a step, and
+    people are told again. A composite is a stage at the point of the part that completed it. `subjects`: of each point,
+    where there are composites.
     """
 
     version_of: tuple[int, ...]
+    composites: tuple[Composite, ...] = ()
+    subjects: dict[int, int] = field(default_factory=dict)
 
     def found(self, judge: Judge, said: Transitions, points: NDArray[np.int32]) -> Found:
-        levels = [rule.level for rule in judge.rules]
+        levels = [*(rule.level for rule in judge.rules), *(one.level for one in self.composites)]
         walk = _Stages(levels, self.version_of)
-        columns = (said.point.tolist(), said.rule.tolist(), said.kind.tolist(), said.ts.tolist(), said.onset.tolist(),
-                   said.value.tolist())  # fmt: skip
-        for point, rule, kind, ts, onset, value in zip(*columns, strict=True):
+        for point, rule, kind, ts, onset, value in self._rows(judge, said, points):
+            if self.version_of[rule] == NO_STAGE:
+                continue
             if kind == core.RAISE:
                 walk.raised(point, rule, ts, onset, value)
             else:
                 walk.cleared(point, rule, ts, onset)
         return walk.found(points)
+
+    def _rows(self, judge: Judge, said: Transitions, points: NDArray[np.int32]) -> Iterable[_Row]:
+        """(place of the point, of the rule, kind, ts, onset, value): the judge's, each followed by the composites'."""
+        if not self.composites:
+            columns = (said.point, said.rule, said.kind, said.ts, said.onset, said.value)
+            return zip(*(column.tolist() for column in columns), strict=True)
+        rules = {one.id: n for n, one in enumerate([*judge.rules, *self.composites])}
+        places = {str(point): n for n, point in enumerate(points.tolist())}
+        return [
+            (places[t.point], rules[t.rule], core.RAISE if t.kind == "raise" else core.CLEAR, t.ts, t.onset, t.value)
+            for t in _fed(judge, said, points, self.composites, self.subjects)
+        ]
+
+
+def _fed(
+    judge: Judge, said: Transitions, points: NDArray[np.int32], composites: Sequence[Composite],
+    subjects: dict[int, int],
+) -> list[Transition]:  # fmt: skip
+    """The transitions in order of time, each followed by those of the composites, by the live judge's own composer."""
+    composer = Composer(composites, {str(point): str(subjects[point]) for point in points.tolist()})
+    return composer.feed(list(judge.records(said.at(in_order(judge, said)))))
 
 
 @dataclass
@@ -109,7 +135,7 @@ class _Episode:
 
 
 class _Stages:
-    """The walk over transitions in the judge's order."""
+    """The walk over transitions in the judge's order. `levels`, `version_of`: by the place of a rule."""
 
     def __init__(self, levels: Sequence[int], version_of: Sequence[int]) -> None:
         self.levels, self.version_of = levels, version_of

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -38,6 +38,7 @@ class FencePlan:
 
     Args:
         vehicles: ids, int32 (n,). kinds: the class of each and of its goods; one left out is of no known class.
+        reclassed: of vehicles whose classes changed, (moment in ms, classes from then on), in order of time.
         offset_ms, most_kmh: as the live judge has them.
     """
 
@@ -49,6 +50,7 @@ class FencePlan:
     until_ms: int
     offset_ms: int = 8 * 3_600_000
     most_kmh: float = MOST_KMH
+    reclassed: dict[int, tuple[tuple[int, VehicleKind], ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.sides or not all(self.sides):
@@ -93,9 +95,26 @@ class FenceTask:
                 continue
             number = np.searchsorted(vehicles, found.vehicle).astype(np.int32)
             found = replace(found, vehicle=number)
-            met.note(judge.judge(found)[0], found)
+            for rows, kinds in self._by_class(found):
+                judge.reclass(kinds)
+                met.note(judge.judge(found if rows is None else found.take(rows))[0], found)
         alarms = met.found().within(plan.since_ms, plan.until_ms)
         return Outcome(alarms, positions, judge.counts.judged, late)
+
+    def _by_class(self, found: PositionColumns) -> Iterator[tuple[NDArray[np.bool_] | None, dict[int, VehicleKind]]]:
+        """The positions (vehicles by their place) in parts in which no vehicle changes its classes, each with those
+        that its vehicles have in it; None: all of them."""
+        changes = {n: self.plan.reclassed.get(vehicle, ()) for n, vehicle in enumerate(self.vehicles.tolist())}
+        rank = np.zeros(len(found), np.int64)  # how many changes were before the position
+        for vehicle, moments in changes.items():
+            if moments:
+                mine = found.vehicle == vehicle
+                rank[mine] = np.searchsorted([ms for ms, _kind in moments], found.ts[mine], side="right")
+        ranks = np.unique(rank).tolist()
+        for n in ranks:
+            rows = rank == n
+            here = np.unique(found.vehicle[rows]).tolist() if n else ()
+            yield None if len(ranks) == 1 else rows, {v: changes[v][n - 1][1] for v in here}
 
     def _judge(self) -> FenceJudge:
         """Fences under the number of their side, vehicles under their place."""

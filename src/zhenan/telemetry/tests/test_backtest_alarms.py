@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from zhenan.telemetry.backtest.alarms import Composed, Staged
+from zhenan.telemetry.backtest.alarms import NO_STAGE, Composed, Staged
 from zhenan.telemetry.backtest.found import OPEN, Found
 from zhenan.telemetry.backtest.plan import LEAD_MS, Plan, cut, lead_of
 from zhenan.telemetry.backtest.pool import run_all
@@ -101,6 +101,24 @@ def test_a_family_is_one_alarm_that_grows_graver_and_ends_with_its_last_stage(tm
         (0, 1, 10, 70, 1, 2), (1, 1, 10, 70, 2, 1),
         (0, 1, 80, 90, 2, 1), (1, 1, 80, 90, 3, 0),
     ]  # fmt: skip
+
+
+def test_a_stage_made_of_alarms_is_a_stage_at_the_point_that_completed_it_in_either_version(tmp_path):
+    values = [(1, 10, 30), (2, 30, 70), (1, 40, 5), (2, 50, 20), (2, 100, 70), (1, 110, 30), (1, 130, 5), (2, 140, 20)]
+    write(tmp_path, [(point, DAY + at * S, value) for point, at, value in values])
+    later = GAS.model_copy(update={"id": "gas2", "above": 31.0})  # as tried it is never raised, nor what it is part of
+    both = Composite(id="both", level=1, kind="all_of", rules=["gas", "heat"])
+    tried = both.model_copy(update={"id": "both2", "rules": ["gas2", "heat"]})
+    staged = Staged((0, NO_STAGE, 1, 0, 1), (both, tried), {1: 10, 2: 10})
+    plan = Plan(
+        str(tmp_path), (GAS, HEAT, later), np.array([1, 2], np.int32), DAY, DAY + DAY_MS,
+        together=np.array([10, 10], np.int64), second=staged,
+    )  # fmt: skip
+    assert rows(plan) == [
+        (0, 1, 10, 40, 2, 0),  # the gas alone
+        (0, 2, 30, 40, 1, 0),  # the heat completed it; over when the gas clears
+        (0, 1, 110, 130, 1, 1),  # the gas completed it: a step of its alarm
+    ]
 
 
 def test_a_window_keeps_off_holidays_as_the_live_judge_does(tmp_path):

@@ -1,6 +1,8 @@
 """Fences over the table of positions: what the live judge would have said of them, when, where and of whom."""
 
 import asyncio
+from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -128,6 +130,37 @@ def test_over_days_vehicles_and_tasks_it_is_what_the_live_loop_says(tmp_path):
     one = told(asked)
     assert sorted((v, kind, onset, at) for _s, v, kind, onset, at, _e in one) == begun
     assert told(asked, parts=4) == one
+
+
+def test_a_vehicle_is_of_the_class_that_it_was_at_each_time(tmp_path):
+    """Inside the square all the time; vehicle 1 is of class 0 in hours 1 to 3 and of neither else, 2 always of 1."""
+    store(tmp_path, track(*((v, n * HOUR // 2 + v, 50, 10) for v in (1, 2) for n in range(10))))
+    terms = fence(classes=frozenset([0])), fence(classes=frozenset([0, 1]))
+    change = {1: ((T0 + HOUR * 1000, VehicleKind(0)), (T0 + 3 * HOUR * 1000, VehicleKind(7)))}
+    asked = plan(tmp_path, *terms, vehicles=(1, 2), kinds={2: VehicleKind(1)})
+    asked = replace(asked, reclassed=change)
+    assert told(asked) == told(asked, parts=2) == [
+        (1, 2, "enter", 2, 2, None),
+        (0, 1, "enter", HOUR + 1, HOUR + 1, 3 * HOUR + 1), (1, 1, "enter", HOUR + 1, HOUR + 1, 3 * HOUR + 1),
+    ]  # fmt: skip
+
+
+def test_changes_of_class_over_days_are_those_of_a_live_loop_that_was_told_of_each(tmp_path):
+    vehicles = (3, 4, 9)
+    positions = wander(vehicles, 3, 8)
+    store(tmp_path, positions)
+    terms = fence(id="0", speed_kmh=60.0, dwell_s=900, classes=frozenset([0]))
+    moments = [T0 + DAY_MS // 2, T0 + DAY_MS, T0 + DAY_MS + 3 * HOUR * 1000, T0 + 2 * DAY_MS]
+    change = {3: tuple((at, VehicleKind(n % 2)) for n, at in enumerate(moments)), 9: ((moments[1], VehicleKind(0)),)}
+    order = np.argsort(positions.ts, kind="stable")
+    live, events, came = FenceJudge([terms], {3: VehicleKind(1)}), [], positions.take(order)
+    for start, end in pairwise([T0, *moments, T0 + 3 * DAY_MS]):
+        live.reclass({v: kind for v, many in change.items() for at, kind in many if at == start})
+        events += live.judge(came.take((came.ts >= start) & (came.ts < end)))[0]
+    begun = sorted((e.vehicle, e.kind, (e.ts - T0) // 1000) for e in events if e.kind in NAMES.values())
+    assert {vehicle for vehicle, *_ in begun} == {3, 9}
+    asked = plan(tmp_path, terms, vehicles=vehicles, until=T0 + 3 * DAY_MS, kinds={3: VehicleKind(1)})
+    assert sorted((v, kind, at) for _s, v, kind, _o, at, _e in told(replace(asked, reclassed=change))) == begun
 
 
 def test_a_fence_over_no_positions_finds_nothing_and_no_fence_is_refused(tmp_path):

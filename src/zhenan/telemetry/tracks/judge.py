@@ -122,6 +122,13 @@ class FenceJudge:
                 self._class[vehicle], self._goods[vehicle] = kind
         self._size += more
 
+    def reclass(self, kinds: Mapping[int, VehicleKind]) -> None:
+        """From the next position on these vehicles are of these classes; in which fence each is stays."""
+        self._kinds |= kinds
+        for vehicle, kind in kinds.items():
+            if vehicle < self._size:
+                self._class[vehicle], self._goods[vehicle] = kind
+
     def judge(self, positions: PositionColumns) -> tuple[list[FenceEvent], NDArray[np.uint8]]:
         """The events in the order of their positions, and the verdict on each position (codes of fence_core)."""
         n = len(positions)

@@ -255,6 +255,18 @@ def panels(context: dict[str, Any], target: str, obj: Any) -> SafeString:
     return _panel_cards(parts)
 
 
+@register.inclusion_tag("components/actions.html", takes_context=True)
+def actions(context: dict[str, Any], target: str, obj: Any) -> dict[str, Any]:
+    """The links that rooms put on an object's page, for those who hold their capability."""
+    request = context["request"]
+    found = [
+        (action, action.url(request, obj))
+        for action in slots.actions.ordered()
+        if action.target == target and (not action.capability or request.user.can(action.capability))
+    ]
+    return {"links": [(action, url) for action, url in found if url]}
+
+
 def _panel_cards(parts: Iterable[tuple[str, Any, str]]) -> SafeString:
     cards = [
         format_html(

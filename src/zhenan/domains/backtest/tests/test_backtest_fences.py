@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone, translation
 
@@ -25,6 +26,7 @@ from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.register.models import Subject
 from zhenan.domains.transport import queries
 from zhenan.domains.transport import services as transport
+from zhenan.domains.transport.errors import UnknownClass
 from zhenan.domains.transport.models import Fence, FenceVersion
 from zhenan.domains.transport.tests.conftest import LAT, LON, NOON, SQUARE, TERMS, fence, positions, vehicle
 from zhenan.kernel.access import NotAllowed
@@ -139,6 +141,39 @@ def test_classes_and_time_windows_as_tried_choose_the_vehicles(trips, fence, per
     assert [name for _pk, name, _n in found["changed"]["by_vehicle"]] == ["苏L12345"]
 
 
+def recorded_at(subject, *moments):
+    """Backdate the records of the subject's changes, the first to the last."""
+    records = apps.get_model("register", "SubjectEvent").objects.filter(pgh_obj=subject).order_by("pgh_id")
+    for record, at in zip(records, moments, strict=True):
+        records.filter(pk=record.pk).update(pgh_created_at=at)
+
+
+def test_a_trip_is_judged_by_the_classes_that_are_recorded_of_its_time(trips, fence, personas, client):
+    tanker, coach = (Device.objects.get(pk=pk).subject for pk in (trips.vehicle[0], trips.vehicle[-1]))
+    terms = {"vehicle_classes": ["客车"], "goods_classes": []}
+    assert done(ask(personas, fence, changed=terms))["changed"]["vehicles"] == 1
+    assert Trial.objects.get().summary["classes"] == {"unrecorded": 2, "changed": 0}  # registered after their trips
+    coach.attributes = {"vehicle_class": "罐车"}  # converted after its trip
+    coach.save()
+    tanker.name = "改名"  # no change of class
+    tanker.save()
+    tanker.attributes = {"vehicle_class": "客车"}  # while it was in the fence
+    tanker.save()
+    recorded_at(coach, SINCE, UNTIL)
+    recorded_at(tanker, SINCE, SINCE, NOON + timedelta(seconds=150))
+    trial = ask(personas, fence, changed=terms)
+    found = done(trial)
+    assert found["standing"]["events"] == 6
+    assert sorted(found["changed"]["by_vehicle"]) == [[tanker.devices.get().pk, "苏L12345", 1],
+                                                      [coach.devices.get().pk, "苏L54321", 3]]  # fmt: skip
+    entered = trial.hits.get(version="changed", device__subject=tanker)
+    assert (entered.kind, entered.raised_at) == ("enter", NOON + timedelta(seconds=180))  # and no longer too fast
+    assert trial.summary["classes"] == {"unrecorded": 0, "changed": 1}
+    client.force_login(personas["city_officer"])
+    page = client.get(trial.get_absolute_url()).content.decode()
+    assert "1 辆车在此期间有变更" in page
+
+
 def test_a_person_tries_it_on_the_vehicles_and_fences_they_may_see(trips, fence, personas):
     trial = ask(personas, fence, by="district_officer_here")
     done(trial)
@@ -171,6 +206,7 @@ CROSSING = [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]]
         ({"changed": {"speed": 40}}, BadFence, "speed_kmh?"),
         ({"changed": {"windows": [[0, 60, 120]]}}, BadFence, "day"),
         ({"changed": {"level": 9}}, BadFence, "level"),
+        ({"changed": {"vehicle_classes": ["tankr"]}}, UnknownClass, "tanker"),
         ({"standing_as": "v7"}, UnknownVersion, "v1"),
         ({"since": UNTIL, "until": SINCE}, BadPeriod, "2026-03-05"),
         ({"since": timezone.now() + timedelta(days=1), "until": timezone.now() + timedelta(days=2)}, BadPeriod, "now"),
@@ -243,6 +279,22 @@ def test_the_pages_ask_show_and_list(trips, fence, personas, client):
     lines = list(csv.reader(b"".join(out.streaming_content).decode("utf-8-sig").splitlines()))
     assert len(lines) == 1 + 12
     assert f"{LAT + 5 / 110_574:.5f}" in {cell for line in lines for cell in line}
+
+
+def test_a_fences_page_and_its_alarms_lead_to_its_back_test(trips, fence, personas, client):
+    verify(trips, {})
+    link = f'href="{reverse("backtest:new")}?rule=fence%3A{fence.pk}"'
+    pages = [reverse("transport:fence", args=[fence.pk]),
+             *(reverse("monitoring:alarm", args=[alarm.pk]) for alarm in Alarm.objects.all())]  # fmt: skip
+    assert len(pages) == 4
+    for person, shown in (("city_officer", True), ("town_officer_here", False)):  # who may not try rules sees none
+        client.force_login(personas[person])
+        for page in pages:
+            answer = client.get(page)
+            assert (answer.status_code, link in answer.content.decode()) == (200, shown), (person, page)
+    client.force_login(personas["city_officer"])
+    chosen = client.get(reverse("backtest:new"), {"rule": f"fence:{fence.pk}"}).content.decode()
+    assert f'<option value="fence:{fence.pk}" selected>' in chosen
 
 
 def test_the_list_of_events_keeps_its_contract(trips, fence, personas, client):

@@ -79,6 +79,10 @@ def test_a_fence_is_made_changed_and_ended_over_the_api(personas, as_):
     crossing = TERMS | {"points": [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]]}
     refused = post("fences", {"name": "x", "division": personas.here.code, "terms": crossing})
     assert (refused.status_code, refused.json()["code"]) == (409, "fence.invalid")
+    strange = TERMS | {"goods_classes": ["liquids"]}
+    refused = post("fences", {"name": "x", "division": personas.here.code, "terms": strange})
+    assert (refused.status_code, refused.json()["code"]) == (409, "fence.unknown_class")
+    assert "liquids" in refused.json()["detail"]
     assert post(f"fences/{pk}/end", {}).json()["ended_at"] is not None
     assert post(f"fences/{pk}/end", {}).json()["code"] == "fence.ended"
     assert [f["id"] for f in client.get("/api/transport/fences", {"ended": "true"}).json()] == [pk]

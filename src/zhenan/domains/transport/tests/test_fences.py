@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
+from django.utils import translation
 
 from zhenan.domains.monitoring.models import Alarm
 from zhenan.domains.transport import queries, services
-from zhenan.domains.transport.errors import FenceEnded, NoFence, NotBefore
+from zhenan.domains.transport.errors import FenceEnded, NoFence, NotBefore, UnknownClass
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion, LastPosition
 from zhenan.domains.transport.tests.conftest import NOON, SQUARE, T0, TERMS, TRIP, judged, positions
 from zhenan.kernel.access.guards import NotAllowed
@@ -33,13 +34,32 @@ def test_events_of_unknown_vehicles_and_fences_are_left_out(vehicle, fence):
 
 
 def test_classes_of_a_fence_are_those_of_the_subject(vehicle, personas):
-    for name, classes in (("罐车", ["罐车", "挂车"]), ("客车", ["客车"])):
+    for name, classes in (("罐车", ["罐车", "tanker"]), ("厢式车", ["van"])):
         services.make_fence(
             name=name, division=personas.here, terms=TERMS | {"vehicle_classes": classes, "goods_classes": ["3"]},
             valid_from=NOON - timedelta(days=1), by=None, at=NOON,
         )  # fmt: skip
     events, _ = judged().judge(positions(vehicle, (0, 50, 10)))
     assert [Fence.objects.get(pk=int(e.fence)).name for e in events] == ["罐车"]
+
+
+def test_a_class_that_no_programme_names_and_no_vehicle_has_is_refused_with_those_that_are_known(vehicle, personas):
+    make = {"division": personas.here, "valid_from": NOON, "by": None, "at": NOON}
+    with translation.override("en"):
+        for terms, said in (({"vehicle_classes": ["tankr"]}, "Vehicle classes: no programme names “tankr”"),
+                            ({"goods_classes": ["3", "2.4"]}, "Goods classes: no programme names “2.4”")):  # fmt: skip
+            with pytest.raises(UnknownClass) as caught:
+                services.make_fence(name="x", terms=TERMS | terms, **make)
+            assert said in str(caught.value)
+        assert "3 (3 Flammable liquids)" in str(caught.value)
+    assert not Fence.objects.exists()
+    made = services.make_fence(name="x", terms=TERMS | {"vehicle_classes": ["罐车"]}, **make)
+    vehicle.subject.attributes = {}
+    vehicle.subject.save()  # nobody has the class any more: what the fence has named it may go on naming
+    later = NOON + timedelta(hours=1)
+    services.change_fence(made.pk, terms=TERMS | {"vehicle_classes": ["罐车"]}, valid_from=later, by=None, at=later)
+    with pytest.raises(UnknownClass):
+        services.make_fence(name="y", terms=TERMS | {"vehicle_classes": ["罐车"]}, **make)
 
 
 def test_a_change_is_a_new_version_and_a_past_trip_keeps_the_old_one(vehicle, fence):

@@ -1,17 +1,21 @@
 """Pages of transport: who sees which vehicle, what a day and an area show, a fence from drawing to its end."""
 
 import json
+import re
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 from django.urls import reverse
+from numba import typeof
 
 from zhenan.domains.monitoring.models import Alarm, Device
 from zhenan.domains.transport import lists, queries, services
 from zhenan.domains.transport.models import Fence, FenceRecord, FenceVersion
 from zhenan.domains.transport.tests.conftest import LAT, LON, NOON, SQUARE, T0, TERMS, TRIP
+from zhenan.kernel import slots
 from zhenan.kernel.lists.contract import check_list_page
+from zhenan.telemetry.tracks import fence_core
 
 
 def test_a_vehicles_day_shows_its_track_stops_and_events(trip, as_):
@@ -26,6 +30,34 @@ def test_a_vehicles_day_shows_its_track_stops_and_events(trip, as_):
     other = client.get(reverse("transport:day_data", args=[trip.pk]), {"day": "2026-03-06"}).json()
     assert (other["positions"], other["events"]) == ([], [])
     assert client.get(reverse("transport:day_data", args=[trip.pk]), {"day": "yesterday"}).status_code == 400
+
+
+def test_what_a_web_process_warms_up_is_what_a_vehicles_day_runs(trip, as_, monkeypatch):
+    """Numba loads a loop for each combination of types of its arguments: another one warmed up would help nobody."""
+    seen = {}
+    for name in ("accepted", "stopped"):
+
+        def spied(*args, _name=name, _loop=getattr(fence_core, name)):
+            seen.setdefault(_name, []).append(tuple(typeof(arg) for arg in args))
+            return _loop(*args)
+
+        monkeypatch.setattr(fence_core, name, spied)
+    warmers = [warmer for warmer in slots.warmers.ordered() if warmer.code == "tracks"]
+    assert [warmer.run() for warmer in warmers] == [None]
+    warmed = {name: set(kinds) for name, kinds in seen.items()}
+    seen.clear()
+    client = as_("town_officer_here")
+    assert client.get(reverse("transport:day_data", args=[trip.pk]), {"day": "2026-03-05"}).json()["count"] == len(TRIP)
+    assert {name: set(kinds) for name, kinds in seen.items()} == warmed
+    assert len(warmed) == 2
+
+
+def test_the_pages_with_a_map_say_that_they_are_loading(trip, as_):
+    client = as_("town_officer_here")
+    for url, words in ((reverse("transport:day", args=[trip.pk]), "正在载入当日轨迹"),
+                       (reverse("transport:map"), "正在载入车辆")):  # fmt: skip
+        page = client.get(url).content.decode()
+        assert re.search(rf'id="map-state"[^>]*role="status"[^>]*aria-live="polite">{words} …<', page)
 
 
 def test_vehicles_beyond_the_reach_do_not_exist(trip, as_):
@@ -56,7 +88,7 @@ def test_a_fence_is_drawn_changed_and_ended_on_the_pages(personas, as_):
         "name": "画的围栏", "division": personas.here.pk, "shape": "polygon", "points": json.dumps(SQUARE),
         "hysteresis_m": "30", "level": "2", "alarm_on_enter": "on", "days": ["0", "1"], "begins": "22:00",
         "ends": "06:00", "further_windows": "67 00:00-24:00\r\n\r\n3 07:30-9:00",
-        "vehicle_classes": "罐车，挂车", "dwell_min": "10", "speed_kmh": "40",
+        "vehicle_classes": ["van", "tanker"], "dwell_min": "10", "speed_kmh": "40",
     }  # fmt: skip
     crossing = [SQUARE[0], SQUARE[2], SQUARE[1], SQUARE[3]]
     for wrong in (
@@ -69,6 +101,7 @@ def test_a_fence_is_drawn_changed_and_ended_on_the_pages(personas, as_):
         {"further_windows": "8 07:00-09:00"},
         {"further_windows": "1 07:60-09:00"},
         {"further_windows": "1 07:00-24:01"},
+        {"vehicle_classes": ["tankr"]},
     ):
         assert client.post(reverse("transport:new_fence"), form | wrong).status_code == 422
     assert not Fence.objects.exists()
@@ -76,10 +109,13 @@ def test_a_fence_is_drawn_changed_and_ended_on_the_pages(personas, as_):
     made = Fence.objects.get()
     version = made.versions.get()
     assert (version.windows, version.vehicle_classes, version.dwell_s) == (
-        [[3, 1320, 360], [96, 0, 1440], [4, 450, 540]], ["挂车", "罐车"], 600,
+        [[3, 1320, 360], [96, 0, 1440], [4, 450, 540]], ["tanker", "van"], 600,
     )  # fmt: skip
     page = client.get(reverse("transport:edit_fence", args=[made.pk]))
     assert 'value="22:00"' in page.content.decode()
+    ticked = re.findall(r'<input[^>]*name="vehicle_classes" value="(\w+)"[^>]* checked>', page.content.decode())
+    assert ticked == ["tanker", "van"]
+    assert "罐式车" in page.content.decode()
     again = page.context["form"].initial["further_windows"]
     assert again == "67 00:00-24:00\n3 07:30-09:00"
     changed = client.post(

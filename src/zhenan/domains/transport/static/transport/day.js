@@ -16,7 +16,7 @@ async function start() {
   const [data, map] = await Promise.all([json(config.data), makeMap()]);  // the map is there while a day is still read
   const slider = document.getElementById("slider"), shown = document.getElementById("slider-time"), play = document.getElementById("play");
   const points = data.positions;
-  if (!points.length) say(config.words.none);
+  say(points.length ? "" : config.words.none);
   drawFences(map, data.fences);
   const lines = [[], []];
   for (let k = 1; k < points.length; k += 1) {

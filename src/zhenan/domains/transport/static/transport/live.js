@@ -45,6 +45,7 @@ document.getElementById("area-form").addEventListener("submit", async (event) =>
   event.preventDefault();
   const moment = document.getElementById("area-at").value, minutes = document.getElementById("area-minutes").value;
   const b = map.getBounds(), box = [b.getWest(), b.getSouth(), b.getEast(), b.getNorth()].map((n) => n.toFixed(5)).join(",");
+  say(config.words.loading);
   try {
     past = await json(`${config.area}?bbox=${box}&minutes=${minutes}&at=${encodeURIComponent(moment)}`);
     const trails = past.vehicles.filter((v) => v.points.length > 1).map((v) => ({ type: "Feature", geometry: { type: "LineString", coordinates: v.points.map((p) => [p[1], p[2]]) }, properties: {} }));
