@@ -89,7 +89,7 @@ class Gateway:
         self.http = HttpIngest(self.registry, self.keys, self.intake, self.counters, config.http_limits)
         self.media = media
         self.downlink = Downlink(client, self.counters, source=config.source, patience=config.patience)
-        self.mqtt.notes = self.downlink.note
+        self.mqtt.messages.notes = self.downlink.note
         self.listeners: dict[str, Listener] = {}
         self.udp: dict[str, UdpListener] = {}
         self._known = ""
