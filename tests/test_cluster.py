@@ -46,7 +46,6 @@ class City:
         self.nats, self.folder, self.history = nats, folder, str(folder / "history")
         self.env = {
             "DATABASE_URL": postgres.url,
-            "MQTT_URL": nats.nodes[0].mqtt_url,
             "HISTORY_URL": self.history,
             "ZHENAN_LOG_LANES": str(LANES),
             "ZHENAN_LOG_REPLICAS": "3",
@@ -57,19 +56,22 @@ class City:
         self.balancer = Links()
 
     def start(self) -> None:
+        mqtt_port = self.balancer.port_to(*((node.host, node.mqtt_port) for node in self.nats.nodes))
+        login = self.nats.nodes[0].mqtt_url.rpartition("@")[0]
+        self.mqtt = SimpleNamespace(mqtt_url=f"{login}@127.0.0.1:{mqtt_port}")
+        self.env["MQTT_URL"] = self.mqtt.mqtt_url
         ports = [embedded.free_port(0) for _ in range(2)]
-        for number, port in enumerate(ports, 1):
+        fronts = [embedded.free_port(0) for _ in range(2)]
+        for number, (port, front) in enumerate(zip(ports, fronts, strict=True), 1):
             others = (f"--{name}-port=0" for name in ("jt808", "hj212", "http"))
-            wanted = ("--host", "127.0.0.1", "--gb26875-port", str(port), *others)
+            wanted = ("--host", "127.0.0.1", "--gb26875-port", str(port), "--mqtt-port", str(front), *others)
             self._add(f"g{number}", "gateway", *wanted, ZHENAN_GATEWAY_NAME=f"g{number}")
         for number in (1, 2, 3):
             self._add(f"j{number}", "judge")
         for number in (1, 2):
             self._add(f"h{number}", "historian")
         self.device_port = self.balancer.port_to(*(("127.0.0.1", port) for port in ports))
-        mqtt_port = self.balancer.port_to(*((node.host, node.mqtt_port) for node in self.nats.nodes))
-        login = self.nats.nodes[0].mqtt_url.rpartition("@")[0]
-        self.mqtt = SimpleNamespace(mqtt_url=f"{login}@127.0.0.1:{mqtt_port}")
+        self.front_port = self.balancer.port_to(*(("127.0.0.1", port) for port in fronts))
 
     def _add(self, name: str, command: str, *arguments: str, **env: str) -> None:
         self.workers[name] = Worker(self.nats, self.folder, name, command, *arguments, **self.env, **env)
@@ -209,7 +211,8 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
     clock.append(time.monotonic())
 
     began_ms = (int(time.time()) - story.MESSAGES * story.STEP_MS // 1000 - 60) * 1000
-    threads, faults = story.senders(city.mqtt, {"gb26875": city.device_port}, sent, began_ms)
+    ports = {"gb26875": city.device_port, "mqtt": city.front_port}
+    threads, faults = story.senders(city.mqtt, ports, sent, began_ms)
     took = trouble(city)
     told_by_then = sum(map(len, sent.rows.values()))
     clock.append(time.monotonic())

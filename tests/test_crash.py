@@ -12,6 +12,7 @@ import http.client
 import json
 import os
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -38,7 +39,7 @@ from zhenan.telemetry.judge.rulefile import rules_from
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.log.chain import head_of
 from zhenan.telemetry.log.connect import connect
-from zhenan.telemetry.tests.gateway_support import CENTRE, Terminal, mqtt_client
+from zhenan.telemetry.tests.gateway_support import CENTRE, Terminal, front_of, mqtt_client
 
 KILLS = 20
 VICTIMS = ("judge", "gateway", "historian", "worker", "nats", "postgres")
@@ -259,7 +260,8 @@ def senders(
         strange = panel(port, sent, STRANGE_PANEL, began_ms, known=False)
         await asyncio.gather(strange, *(panel(port, sent, key, began_ms) for key in PANELS))
 
-    jobs: list[tuple[Any, ...]] = [(detector, nats, sent, key, began_ms) for key in DETECTORS]
+    front = front_of(nats, ports["mqtt"])  # those whom nobody knows come to the broker itself
+    jobs: list[tuple[Any, ...]] = [(detector, front, sent, key, began_ms) for key in DETECTORS]
     jobs += [(cloud, ports["http"], sent, key, began_ms) for key in CLOUD if "http" in ports]
     jobs += [(stranger, nats, sent, began_ms), (lambda: asyncio.run(panels()),)]
     threads = [threading.Thread(target=guarded, args=job, daemon=True) for job in jobs]
@@ -324,13 +326,13 @@ def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
     words = f"DETECTORS, PANELS, CLOUD = {DETECTORS!r}, {PANELS!r}, {CLOUD!r}\n"
     printed = running.command("shell", "-c", words + PREPARE)
     sent = Sent(json.loads(printed.partition("FACTS")[2]))
-    ports = {"gb26875": embedded.free_port(0), "http": embedded.free_port(0), "jt808": 0, "hj212": 0}
+    ports = {name: embedded.free_port(0) for name in ("gb26875", "http", "mqtt")} | {"jt808": 0, "hj212": 0}
     given = [word for name, port in ports.items() for word in (f"--{name}-port", str(port))]
     running.start("gateway", "--host", "127.0.0.1", *given)
     running.start("judge")
     running.start("historian")
     running.start("worker")
-    ready(running)
+    ready(running, ports["mqtt"])
 
     began_ms = (int(time.time()) - MESSAGES * STEP_MS // 1000 - 60) * 1000
     threads, faults = senders(running.nats, ports, sent, began_ms)
@@ -351,8 +353,9 @@ def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
     alarms_as_undisturbed(running, sent)
 
 
-def ready(running: Running) -> None:
-    """Wait until the gateway has made its place in the MQTT queue; what is sent from then on is kept for it."""
+def ready(running: Running, port: int) -> None:
+    """Wait until the gateway has made its place in the MQTT queue, what is sent from then on is kept for it, and until
+    it listens for MQTT itself."""
     deadline = time.monotonic() + 40
     while not all(running.health(name) for name in ("gateway", "judge", "historian")):
         assert time.monotonic() < deadline, running.log("gateway")
@@ -367,7 +370,11 @@ def ready(running: Running) -> None:
         finally:
             await client.close()
 
-    while not asyncio.run(consumer_made()):
+    def listens() -> bool:
+        with socket.socket() as one:
+            return one.connect_ex(("127.0.0.1", port)) == 0
+
+    while not (asyncio.run(consumer_made()) and listens()):
         assert time.monotonic() < deadline, running.log("gateway")
         time.sleep(0.1)
 

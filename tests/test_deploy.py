@@ -100,7 +100,7 @@ def test_the_protocols_ports_are_the_gateways_everywhere():
     listens = dict(re.findall(r"^listen (\w+)\n +bind :(\d+)", (DEPLOY / "haproxy.cfg").read_text(), re.MULTILINE))
     assert {name: int(listens[name]) for name in PORTS} == PORTS
     published = {int(port.partition(":")[0]) for port in COMPOSE["services"]["balancer"]["ports"]}
-    assert published == {*PORTS.values(), 8000, 1883}
+    assert published == {*PORTS.values(), 8000}
     service = next(one for one in of_kind("Service") if one["metadata"]["name"] == "gateway")
     assert {port["name"]: port["port"] for port in service["spec"]["ports"]} == PORTS
     gateway = dict(pods())["gateway"]["containers"][0]

@@ -114,6 +114,7 @@ def running(data: Path, *, nats_url: str, mqtt_url: str, names: tuple[str, ...])
         "ZHENAN_JT808_PORT": "0",
         "ZHENAN_HJ212_PORT": "0",
         "ZHENAN_HTTP_PORT": "0",
+        "ZHENAN_MQTT_PORT": "0",
     }
     env.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)
     system = System(data, f"http://127.0.0.1:{port}", mqtt_url, env)

@@ -405,7 +405,7 @@ def postgres_in(data: Path, *, port: int = 5433, durable: bool = True) -> Postgr
 
 
 def nats_in(
-    data: Path, *, port: int = 4222, mqtt_port: int = 1883, http_port: int = 8222, durable: bool = True
+    data: Path, *, port: int = 4222, mqtt_port: int = 1882, http_port: int = 8222, durable: bool = True
 ) -> Nats:
     """The NATS of a data folder, on the preferred ports or the next free ones."""
     known = kept_secrets(data)

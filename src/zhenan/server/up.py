@@ -76,7 +76,10 @@ def _engines(watch: supervisor.Supervisor, data: Path) -> dict[str, str]:
         addresses["database_url"] = postgres.url()
     if not os.environ.get("NATS_URL"):
         nats = embedded.nats_in(
-            data, port=last.get("nats", 4222), mqtt_port=last.get("mqtt", 1883), http_port=last.get("nats_http", 8222)
+            data,
+            port=last.get("nats", 4222),
+            mqtt_port=last.get("nats_mqtt", 1882),
+            http_port=last.get("nats_http", 8222),
         )
         with step("NATS"):
             watch.start_engine(nats)
@@ -99,7 +102,7 @@ def _keep_ports(watch: supervisor.Supervisor, data: Path) -> None:
     ports = {name: engine.port for name, engine in engines.items() if hasattr(engine, "port")}
     nats = engines.get("nats")
     if isinstance(nats, embedded.Nats):
-        ports |= {"mqtt": nats.mqtt_port, "nats_http": nats.http_port}
+        ports |= {"nats_mqtt": nats.mqtt_port, "nats_http": nats.http_port}
     (data / "ports.json").write_text(json.dumps(ports), "utf-8")
 
 

@@ -32,6 +32,7 @@ from zhenan.telemetry.gateway.attachments import Address
 from zhenan.telemetry.gateway.core import Config, Gateway
 from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.keys import Key
+from zhenan.telemetry.gateway.mqtt_front import MqttLimits
 from zhenan.telemetry.gateway.registry import drained
 from zhenan.telemetry.gateway.replaying import Kept, replay
 from zhenan.telemetry.gateway.tcp import Limits
@@ -39,7 +40,7 @@ from zhenan.telemetry.gateway.tls import TlsFault, server_context
 from zhenan.telemetry.log.connect import connect
 
 log = structlog.get_logger("zhenan.gateway")
-PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080}
+PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080, "mqtt": 1883}
 USED_S = 30.0
 # Served only where a port is set: few devices need them.
 FURTHER_PORTS = {"gb26875_hex": "ZHENAN_GB26875_HEX_PORT"}
@@ -80,8 +81,10 @@ def source_name() -> str:
     return given or (re.sub(r"[^A-Za-z0-9_-]", "_", socket.gethostname()) if shared() else "gateway")
 
 
-def settings_of(host: str, ports: dict[str, int]) -> Config:
-    """The gateway's configuration from the environment."""
+def settings_of(host: str, ports: dict[str, int], mqtt_url: str = "") -> Config:
+    """The gateway's configuration from the environment. Without a broker's address it serves no MQTT."""
+    broker = urlsplit(mqtt_url)
+    ports = {name: port for name, port in ports.items() if name != "mqtt" or mqtt_url}
     rate, burst = config.number("ZHENAN_DEVICE_RATE", default=200), config.number("ZHENAN_DEVICE_BURST", default=1000)
     return Config(
         host=host,
@@ -89,6 +92,9 @@ def settings_of(host: str, ports: dict[str, int]) -> Config:
         lanes=lane_count(),
         source=source_name(),
         mqtt=not shared(),
+        mqtt_broker=(broker.hostname or "127.0.0.1", broker.port or 1883) if mqtt_url else None,
+        mqtt_user=unquote(broker.username or ""),
+        mqtt_limits=MqttLimits(messages_per_s=rate, burst=burst),
         secret=hashlib.sha256(f"jt808:{settings.SECRET_KEY}".encode()).digest(),
         hj212_password=os.environ.get("ZHENAN_HJ212_PASSWORD", ""),
         limits=Limits(frames_per_s=rate, burst=burst),
@@ -146,7 +152,7 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
                 await process.database(keys.record_use, used)
 
     files = Files(process)
-    gateway = Gateway(client, load, stamp, settings_of(host, ports), load_keys, media=files.media)
+    gateway = Gateway(client, load, stamp, settings_of(host, ports, engines.mqtt_url), load_keys, media=files.media)
     together = Together(gateway, engines.nats_url) if shared() else None
 
     def figures() -> Mapping[str, float]:
@@ -154,7 +160,8 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
         counts = {f"{name}:{label}" if label else name: float(n) for (name, label), n in known}
         totals = {f"refused_total:{reason}": float(n) for reason, n in gateway.intake.totals.items()}
         now = {"open_connections": float(sum(len(listener.open) for listener in gateway.listeners.values())),
-               "http_connections": float(len(gateway.http.server.open)), "keys": len(gateway.keys)}  # fmt: skip
+               "http_connections": float(len(gateway.http.server.open)), "keys": len(gateway.keys),
+               "mqtt_connections": float(len(gateway.front.open) if gateway.front else 0)}  # fmt: skip
         mqtt = together.mqtt if together else gateway.mqtt
         waiting = mqtt.queue.waiting if mqtt else 0
         return {**counts, **totals, **now, "mqtt_waiting": waiting, "devices": len(gateway.registry)}

@@ -57,7 +57,7 @@ class Together:
             client, gateway.registry, intake, gateway.counters,
             messages_per_s=config.messages_per_s, burst=config.burst,
         )  # fmt: skip
-        listener.notes = gateway.downlink.note
+        listener.messages.notes = gateway.downlink.note
         try:
             await intake.open()
             await listener.open()

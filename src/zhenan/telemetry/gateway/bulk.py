@@ -119,20 +119,21 @@ class View(NamedTuple):
 
 
 class Known(NamedTuple):
-    """The devices of the protocol as the compiled scans want them; `ids`: of each, int64."""
+    """The devices of the protocol, and their points as the compiled scans want them; `ids`: of each device, int64."""
 
     points: Points
     ids: NDArray[np.int64]
+    devices: list[Device]
 
 
 def known_of(register: Register) -> Known:
     """For `Register.derived`."""
     devices = list(register.of(PROTOCOL))
-    return Known(points_of(devices), np.array([device.id for device in devices], np.int64))
+    return Known(points_of(devices), np.array([device.id for device in devices], np.int64), devices)
 
 
 def _view(register: Register, key: Key) -> View:
-    (known, own), owner = register.derived(known_of), register.owner
+    (known, own, _), owner = register.derived(known_of), register.owner
     if key.devices is None:
         return View(known, np.ones(own.size, np.uint8), (owner >= 0).astype(np.uint8), owner)
     ids = np.fromiter(key.devices, np.int64, len(key.devices))

@@ -20,6 +20,7 @@ from zhenan.telemetry.gateway.http_server import HttpLimits
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.keys import Key, Keys
 from zhenan.telemetry.gateway.mqtt import MqttListener
+from zhenan.telemetry.gateway.mqtt_front import Front, MqttLimits
 from zhenan.telemetry.gateway.registry import PointLike, Register, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Session
 from zhenan.telemetry.gateway.sessions_jt808 import Jt808, Media
@@ -33,7 +34,7 @@ log = structlog.get_logger("zhenan.gateway")
 Load = Callable[[], Awaitable[tuple[str, Iterable[PointLike]]]]
 Stamp = Callable[[], Awaitable[str]]
 LoadKeys = Callable[[], Awaitable[Sequence[Key]]]
-HTTP = "http"
+HTTP, MQTT = "http", "mqtt"
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,9 @@ class Config:
     files: Address | None = None
     patience: Patience | None = None  # with devices that are asked something; None: as their protocols have it
     mqtt: bool = True
+    mqtt_broker: tuple[str, int] | None = None  # (host, port) of the broker's MQTT, before which port `mqtt` stands
+    mqtt_user: str = ""  # under which devices come whose readings are taken there; others are left to the broker
+    mqtt_limits: MqttLimits = field(default_factory=MqttLimits)
     lanes: int = 1
     source: str = "gateway"
     secret: bytes = b""
@@ -88,9 +92,10 @@ class Gateway:
         )
         self.keys, self._load_keys, self._keys_at = Keys(), load_keys, 0.0
         self.http = HttpIngest(self.registry, self.keys, self.intake, self.counters, config.http_limits)
+        self.front: Front | None = None
         self.media = media
         self.downlink = Downlink(client, self.counters, source=config.source, patience=config.patience)
-        self.mqtt.notes = self.downlink.note
+        self.mqtt.messages.notes = self.downlink.note
         self.listeners: dict[str, Listener] = {}
         self.udp: dict[str, UdpListener] = {}
         self._known = ""
@@ -111,6 +116,9 @@ class Gateway:
             if name == HTTP:
                 await self.http.start(self.config.host, port, tls)
                 continue
+            if name == MQTT:
+                await self._start_front(port, tls)
+                continue
             listener = Listener(protocol, self._sessions(name), self.intake, self.counters, self.config.limits)
             await listener.start(self.config.host, port, tls)
             self.listeners[name] = listener
@@ -119,6 +127,15 @@ class Gateway:
             await peers.start(self.config.host, port)
             self.udp[name] = peers
         self._tasks.append(asyncio.create_task(self._keep_fresh(), name="registry"))
+
+    async def _start_front(self, port: int, tls: ssl.SSLContext | None) -> None:
+        config = self.config
+        if config.mqtt_broker is None:
+            raise ValueError("port mqtt is served before a broker; got no mqtt_broker")
+        self.front = Front(
+            config.mqtt_broker, config.mqtt_user, self.registry, self.intake, self.counters, config.mqtt_limits
+        )
+        await self.front.start(config.host, port, tls)
 
     def _sessions(self, protocol: str) -> Callable[[], Session]:
         registry, downlink, config = self.registry, self.downlink, self.config
@@ -146,6 +163,8 @@ class Gateway:
     async def stop(self) -> None:
         """Stop listening, commit what was taken, end."""
         await self.http.stop()
+        if self.front is not None:
+            await self.front.stop()
         for listener in self.listeners.values():
             await listener.stop()
         for peers in self.udp.values():
@@ -174,6 +193,7 @@ class Gateway:
         """protocol → the port it is served on."""
         found = {protocol: listener.port for protocol, listener in self.listeners.items()}
         found |= {f"{protocol}/udp": peers.port for protocol, peers in self.udp.items()}
+        found |= {MQTT: self.front.port} if self.front is not None else {}
         return found | ({HTTP: self.http.server.port} if self.http.server.port else {})
 
     async def _keep_fresh(self) -> None:

@@ -194,6 +194,11 @@ class Intake:
 
     # taking
 
+    @property
+    def crowded(self) -> bool:
+        """Whether too much waits for the log: then nothing more is to be taken until there is `room`."""
+        return not self._room.is_set()
+
     async def room(self) -> None:
         """Wait while too much waits for the log."""
         await self._room.wait()

@@ -24,6 +24,14 @@ class Bucket:
         self.left -= 1
         return True
 
+    def take_all(self, tokens: int, now_ms: int) -> bool:
+        """So many tokens, if they are all there; else none."""
+        self._fill(now_ms)
+        if self.left < tokens:
+            return False
+        self.left -= tokens
+        return True
+
     def wait_ms(self, now_ms: int) -> float:
         """Take a token in any case, and return how long its bearer must wait for it."""
         self._fill(now_ms)

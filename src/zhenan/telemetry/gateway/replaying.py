@@ -10,7 +10,7 @@ from zhenan.telemetry.codecs import mqtt_json
 from zhenan.telemetry.codecs.base import CodecError, Reading
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.message_key import DIGEST
-from zhenan.telemetry.gateway.mqtt import PROTOCOL
+from zhenan.telemetry.gateway.mqtt_messages import PROTOCOL
 from zhenan.telemetry.gateway.registry import Device, Registry, map_readings
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212
 

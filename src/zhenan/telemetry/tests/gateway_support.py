@@ -93,6 +93,20 @@ def mqtt_client(nats, name, *, clean=True):
     return client
 
 
+def front_of(nats, port):
+    """Where devices come in before the broker: the gateway's own MQTT port."""
+    return SimpleNamespace(mqtt_url=f"{nats.mqtt_url.rpartition(':')[0]}:{port}")
+
+
+def with_front(nats, **more):
+    """How to configure a gateway that stands before the broker."""
+    address = urlsplit(nats.mqtt_url)
+    return {
+        "ports": {"mqtt": more.pop("port", 0)}, "mqtt_broker": (address.hostname, address.port),
+        "mqtt_user": address.username, **more,
+    }  # fmt: skip
+
+
 class Terminal:
     """A GB/T 26875.3 device that sends a frame again until it is confirmed."""
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from zhenan.telemetry.codecs import mqtt_json
 from zhenan.telemetry.codecs.base import NO_DEVICE_TIME
 from zhenan.telemetry.columns import Columns
-from zhenan.telemetry.gateway import mqtt, quarantine
+from zhenan.telemetry.gateway import mqtt, mqtt_messages, quarantine
 from zhenan.telemetry.gateway.registry import Registry, map_readings
 from zhenan.telemetry.log import streams
 from zhenan.telemetry.tests.gateway_support import gateway, log_of, mqtt_client, point, readings_of
@@ -75,7 +75,7 @@ def test_a_plain_sample_says_what_the_decoder_and_the_register_say(document):
     data = json.dumps(document).encode()
     rows = [*ROWS[:1], point("mqtt_json", "cat-1", 1, "co", 5), point("mqtt_json", "cat-1", 1, "bit", 6, bit=0)]
     device = Registry(rows).find("mqtt_json", "cat-1")
-    quick = mqtt.plain_sample(device, data, NOW)
+    quick = mqtt_messages.plain_sample(device, data, NOW)
     if quick is None:
         return
     payload = mqtt_json.decode(data, NOW, device="cat-1")
@@ -89,7 +89,7 @@ def test_a_plain_sample_says_what_the_decoder_and_the_register_say(document):
 
 def test_an_ordinary_sample_is_a_plain_one():
     device = Registry(ROWS).find("mqtt_json", "cat-1")
-    assert len(mqtt.plain_sample(device, json.dumps(sample(NOW, gas=3)).encode(), NOW)) == 1
+    assert len(mqtt_messages.plain_sample(device, json.dumps(sample(NOW, gas=3)).encode(), NOW)) == 1
 
 
 @pytest.mark.parametrize(
