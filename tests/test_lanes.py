@@ -234,6 +234,44 @@ def test_readings_of_one_point_by_two_gateways_are_judged_in_the_order_of_the_lo
     assert (counts.readings, counts.judged, counts.duplicate, counts.late) == (5, 3, 1, 1)
 
 
+def test_judging_goes_on_while_the_state_is_kept(tmp_nats):
+    recorded: list[tuple[str, int]] = []
+    kept: list[bytes] = []
+    may_keep = asyncio.Event()
+
+    async def database(_call, transitions, **_more):
+        recorded.extend((t.kind, t.ts // 1000) for t in transitions)
+
+    async def keep(data):
+        await may_keep.wait()
+        kept.append(data)
+
+    async def story():
+        client = await connect(tmp_nats.url, "test")
+        await streams.ensure(client.jetstream())
+        chain = Chain(client, streams.READINGS, streams.readings_subject(0, "g"))
+        await chain.open()
+        part = divide(setup({5: 0}, HIGH), 64)[0]
+        follower = Follower(client, streams.READINGS, "t", subject=streams.readings_subject(0, "*"))
+        one = judge.Judging(SimpleNamespace(database=database), LiveJudge(part), follower, keep, lambda: part)
+        one._save_s = 0.0  # at the end of each turn
+        for second, value in ((10, 30.0), (11, 20.0), (12, 30.0)):
+            await chain.commit(Columns.of([5], [second * 1000], [value], [0]).pack(), {})
+            while one.live.place.seq < second - 9:
+                await one._turn()
+        assert (recorded, kept) == ([("raise", 10), ("clear", 11), ("raise", 12)], [])
+        may_keep.set()
+        await one.save()
+        await one.close()
+        await follower.close()
+        await client.close()
+        return [LiveJudge.resume([data], part) for data in kept]
+
+    first, last = asyncio.run(asyncio.wait_for(story(), 30))
+    assert (first.place.seq, [t.onset for t in first.engine.raised()]) == (1, [10_000])  # as it was when it was taken
+    assert (last.place.seq, [t.onset for t in last.engine.raised()]) == (3, [12_000])
+
+
 def test_a_judge_whose_lane_is_another_s_records_and_keeps_nothing(tmp_nats):
     async def lost():
         raise Lost("judge lane 0")

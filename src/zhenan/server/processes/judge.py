@@ -37,6 +37,7 @@ from zhenan.telemetry.log.follower import Follower, Message
 from zhenan.telemetry.log.generations import Generations
 from zhenan.telemetry.log.retry import retried
 from zhenan.telemetry.log.states import State
+from zhenan.telemetry.log.tasks import end
 
 log = structlog.get_logger("zhenan.judge")
 SAVE_S = 5.0
@@ -114,6 +115,7 @@ async def _alone(process: Process, client: Client) -> None:
         )
         await judging.save()
     finally:
+        await judging.close()
         await follower.close()
         files.release()
 
@@ -189,6 +191,7 @@ class Lanes:
             await beside(judging.run(lease.leaving), *more)
             await judging.save()
         finally:
+            await judging.close()
             self.let_go(lease.lane, judging)
             await follower.close()
 
@@ -250,6 +253,7 @@ class Judging:
         self.recorded = self.unrecorded = 0
         now = time.monotonic()
         self._saved_seq, self._saved_at = -1, now
+        self._saving: asyncio.Task[None] | None = None
         self._clock_at = self._broken_at = self._turn_at = now
 
     async def run(self, until: asyncio.Event | None = None) -> None:
@@ -284,8 +288,10 @@ class Judging:
         if self._reconciling is not None:
             self.live.pending += self._reconciling.turn(caught_up=self.follower.caught_up)
             await self._record_pending()
-        if now - self._saved_at >= self._save_s and self.live.place.seq != self._saved_seq:
-            await self.save()
+        if self._saving is not None and self._saving.done():
+            await self._saved()
+        if now - self._saved_at >= self._save_s and self.live.place.seq != self._saved_seq and self._saving is None:
+            self._begin_to_save()
 
     async def _judge(self, messages: Sequence[Message]) -> None:
         columns = Columns.concat([Columns.unpack(message.data) for message in messages])
@@ -329,16 +335,43 @@ class Judging:
     async def _change(self, setup: LaneSetup) -> None:
         withdrawn = await asyncio.to_thread(self.live.change, setup)
         log.info("judge.rules_changed", rules=len(setup.rules), points=len(setup.points), withdrawn=len(withdrawn))
-        await self.save()
         await self._record_pending()
+        await self._saved()
+        self._begin_to_save()
 
     async def save(self) -> None:
         """Keep the state; every transition of the log up to it is recorded."""
-        seq = self.live.place.seq
-        data = self.live.save()
+        await self._saved()
+        self._begin_to_save()
+        await self._saved()
+
+    def _begin_to_save(self) -> None:
+        """Judging goes on meanwhile: at the size of a city it takes a good part of a second."""
+        self._saving = asyncio.create_task(self._save(self.live.taken(), self.live.place.seq))
+
+    async def _save(self, data_of: Callable[[], bytes], seq: int) -> None:
+        data = await asyncio.to_thread(data_of)
         await self._keep(data)
         self._save_s = min(max(SAVE_S, len(data) / self._save_bytes_per_s), SAVE_LONGEST_S)
         self._saved_seq, self._saved_at = seq, time.monotonic()
+
+    async def _saved(self) -> None:
+        """When nothing is being saved any more. Raises what saving raised."""
+        if self._saving is not None:
+            saving = self._saving
+            try:
+                await asyncio.shield(saving)
+            finally:
+                if saving.done():
+                    self._saving = None
+
+    async def close(self) -> None:
+        """Let go of a save that is under way."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            await end([saving])
+            if saving.done() and not saving.cancelled() and (err := saving.exception()) is not None:
+                log.warning("judge.not_saved", error=repr(err))
 
 
 def figures(all_of_them: Iterable[Judging]) -> Mapping[str, float]:

@@ -1,6 +1,6 @@
 """The judge: rules and points in, readings in, transitions out; its whole state can be saved and taken up again."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, Self
 
 import numpy as np
@@ -18,7 +18,7 @@ from zhenan.telemetry.judge.results import (
 )
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.schedule import checked_days
-from zhenan.telemetry.judge.snapshot import Saved, carry_over, pack, unpack
+from zhenan.telemetry.judge.snapshot import Saved, carry_over, pack, taken, unpack
 from zhenan.telemetry.judge.state import State
 from zhenan.telemetry.judge.table import Groups, Table
 
@@ -128,6 +128,10 @@ class Judge:
     def snapshot(self) -> bytes:
         """The whole state. `restore` of it, with the same rules and points, goes on as if nothing had happened."""
         return pack(self.rules, self.state, self.counters)
+
+    def taken(self) -> Callable[[], bytes]:
+        """The state as it is now; what is returned makes a snapshot of it, in any thread, while judging goes on."""
+        return taken(self.rules, self.state, self.counters)
 
     @classmethod
     def restore(

@@ -6,7 +6,7 @@ or from a change of the rules does not: it is kept in the saved state until it i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -184,13 +184,25 @@ class LiveJudge:
         self.composer.begin_with(self.engine.raised())
         return withdrawn
 
+    def taken(self) -> Callable[[], bytes]:
+        """The state as it is now; what is returned makes bytes of it, in any thread, while judging goes on."""
+        engine, pending, composer = self.engine.taken(), [*self.pending], self.composer.save()
+        place, doubt, waiting, stamp = (
+            Place(self.place.epoch, self.place.seq),
+            self.doubt,
+            self.waiting.save(),
+            self.stamp,
+        )
+
+        def data() -> bytes:
+            saved = _Saved(place.epoch, place.seq, stamp, engine(), pending, composer, doubt, waiting)
+            return msgspec.msgpack.encode(saved)
+
+        return data
+
     def save(self) -> bytes:
         """The whole state."""
-        saved = _Saved(
-            self.place.epoch, self.place.seq, self.stamp, self.engine.snapshot(), [*self.pending],
-            self.composer.save(), self.doubt, self.waiting.save(),
-        )  # fmt: skip
-        return msgspec.msgpack.encode(saved)
+        return self.taken()()
 
     @classmethod
     def resume(cls, states: Sequence[bytes], setup: Setup) -> LiveJudge:

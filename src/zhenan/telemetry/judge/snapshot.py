@@ -4,7 +4,7 @@ Layout: MAGIC, a BLAKE2b digest of 16 bytes over all that follows, then MessageP
 """
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from math import nan
 from typing import Final, NamedTuple
@@ -75,26 +75,35 @@ def _key_bytes(keys: Sequence[str]) -> tuple[bytes, NDArray[np.int32]]:
     return b"".join(parts), np.fromiter(map(len, parts), "<i4", len(parts))
 
 
+def taken(rules: Sequence[Rule], state: State, counters: Counters) -> Callable[[], bytes]:
+    """The state as it is now; what is returned makes bytes of it, in any thread, while judging goes on.
+
+    To take it is to copy the arrays, O(points); the most of the time goes into making bytes.
+    """
+    rows, keys, points = state.table.rows, state.keys, len(state.keys)  # keys are only ever added
+    saved_rules = [
+        SavedRule(rule.id, rule.signature(), row.kind, row.words, rule.level)
+        for rule, row in zip(rules, rows, strict=True)
+    ]
+    profiles, counted = [list(profile) for profile in state.table.profiles], asdict(counters)
+    hot = np.asarray(state.hot, "<i4").tobytes()
+    last_ts, since, words = (np.asarray(each, "<i8").tobytes() for each in (state.last_ts, state.since, state.words))
+
+    def data() -> bytes:
+        key_text, key_sizes = _key_bytes(keys[:points])
+        saved = Saved(
+            rules=saved_rules, profiles=profiles, key_text=key_text, key_sizes=key_sizes.tobytes(),
+            hot=hot, last_ts=last_ts, since=since, words=words, counters=counted,
+        )  # fmt: skip
+        body = msgspec.msgpack.encode(saved)
+        return b"".join((MAGIC, hashlib.blake2b(body, digest_size=_DIGEST).digest(), body))
+
+    return data
+
+
 def pack(rules: Sequence[Rule], state: State, counters: Counters) -> bytes:
     """All of it. O(points)."""
-    rows = state.table.rows
-    key_text, key_sizes = _key_bytes(state.keys)
-    saved = Saved(
-        rules=[
-            SavedRule(rule.id, rule.signature(), row.kind, row.words, rule.level)
-            for rule, row in zip(rules, rows, strict=True)
-        ],
-        profiles=[list(profile) for profile in state.table.profiles],
-        key_text=key_text,
-        key_sizes=key_sizes.tobytes(),
-        hot=state.hot.astype("<i4").tobytes(),
-        last_ts=state.last_ts.astype("<i8").tobytes(),
-        since=state.since.astype("<i8").tobytes(),
-        words=state.words.astype("<i8").tobytes(),
-        counters=asdict(counters),
-    )
-    body = msgspec.msgpack.encode(saved)
-    return MAGIC + hashlib.blake2b(body, digest_size=_DIGEST).digest() + body
+    return taken(rules, state, counters)()
 
 
 def unpack(data: bytes) -> Saved:
