@@ -84,10 +84,15 @@ for key in PANELS:
     device("smart_fire.smart_electricity", key + "-2", site, parent=panel, channels=["sys1.17.5.a9", "sys1.18.5.a3"])
 _, token = keys.make_key(name="cloud", division=town, readings_per_s=100000, burst=100000, by=None, at=now)
 setup = queries.judge_setup()
+looking = [setup.groups.rules[group] for group in setup.groups.of]
+points_of = [[key for key, rules in zip(setup.points, looking) if n in rules] for n in range(len(setup.rules))]
 print("FACTS" + json.dumps({
     "token": token,
     "points": [dataclasses.asdict(row) for row in queries.gateway_points()],
-    "rules": [rule.model_dump(mode="json", by_alias=True, exclude_none=True) for rule in setup.rules],
+    "rules": [
+        {**rule.model_dump(mode="json", by_alias=True, exclude_none=True), "points": points}
+        for rule, points in zip(setup.rules, points_of)
+    ],
 }))
 """
 

@@ -107,6 +107,10 @@ class Registry:
         """The alarm rules that judge the points of a measure of a device model."""
         return self._rules_by_point.get((model, measure), [])
 
+    def judged_measures(self) -> list[tuple[str, str]]:
+        """Each (device model, measure) that alarm rules judge, in order."""
+        return sorted(self._rules_by_point)
+
     @cached_property
     def _rules_by_point(self) -> dict[tuple[str, str], list[AlarmRule]]:
         found: dict[tuple[str, str], list[AlarmRule]] = {}

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import uuid4
 
 import numpy as np
-from django.contrib.postgres.aggregates import ArrayAgg
+from django.db import connection
 from django.db.models import BigIntegerField, Count, Q, QuerySet, Sum
 from django.db.models.functions import Cast, Coalesce, Extract
 from django.utils import timezone
@@ -112,7 +112,7 @@ class JudgeSetup:
     points: list[str]
     registered_at: NDArray[np.int64]
     partition: NDArray[np.uint8]
-    groups: Groups | None  # the same as the rules' points say, told by model and measure
+    groups: Groups | None  # which rules look at which points; the rules themselves name none
     holidays: NDArray[np.int64]  # days since 1970-01-01 that are no working days by the calendar's notice
     composites: tuple[Composite, ...] = ()
     subjects: dict[str, str] = field(default_factory=dict)  # of the points at which a part of a composite may be raised
@@ -123,56 +123,58 @@ def judge_stamp() -> str:
 
 
 def judge_setup() -> JudgeSetup:
-    """Rules of all packs with the points they apply to, and the points of all active devices.
-
-    The points come as arrays, by model and measure: a row each would take longer than judging needs to begin again.
-    """
+    """Rules of all packs, and the points of all active devices with the group of rules that look at each."""
     stamp, book = judge_stamp(), registry()
-    since = Cast(Extract("device__created_at", "epoch") * 1000, BigIntegerField())
-    places = list(
-        Point.objects.filter(device__active=True)
-        .order_by("device__model", "measure")
-        .values_list("device__model", "measure")
-        .annotate(
-            ids=ArrayAgg("id", order_by="id"),
-            since=ArrayAgg(since, order_by="id"),
-            subjects=ArrayAgg("device__subject_id", order_by="id"),
-        )
-    )
-    applies: dict[str, list[str]] = {}
-    for model, measure, ids, *_rest in places:
-        for rule in book.rules_for(model, measure):
-            applies.setdefault(rule.code, []).extend(map(str, ids))
-    written = [
-        {"id": code, "level": book.alarm_rule(code).level, "points": points, **book.alarm_rule(code).rule}
-        for code, points in applies.items()
-    ]
-    numbers = {code: number for number, code in enumerate(applies)}
-    ids, born, subject = (_joined([place[column] for place in places]) for column in (2, 3, 4))
-    group = np.repeat(np.arange(len(places), dtype=np.int32), [len(place[2]) for place in places])
-    order = np.argsort(ids, kind="stable")
+    pairs = book.judged_measures()
+    rows = _judged_points(pairs)
+    met = {pairs[n]: n for n in np.unique(rows["pair"]).tolist() if n >= 0}
+    codes = list(dict.fromkeys(rule.code for pair in met for rule in book.rules_for(*pair)))
+    written = [{"id": code, "level": book.alarm_rule(code).level, **book.alarm_rule(code).rule} for code in codes]
+    numbers = {code: number for number, code in enumerate(codes)}
+    looking = [tuple(numbers[r.code] for r in book.rules_for(*p)) if p in met else () for p in pairs]
     composites = tuple(composite(r.code, r.level, r.rule) for r in book.alarm_rules() if r.is_composite)
+    parts = {part for one in composites for part in one.rules}
+    composed = np.array([n for pair, n in met.items() if parts & {r.code for r in book.rules_for(*pair)}], np.int64)
+    within = rows[np.isin(rows["pair"], composed)]
     return JudgeSetup(
         stamp=stamp,
         rules=compiled(written) if written else (),
-        points=list(map(str, ids[order].tolist())),
-        registered_at=born[order],
-        partition=partitions(subject[order]),
-        groups=Groups([tuple(numbers[r.code] for r in book.rules_for(p[0], p[1])) for p in places], group[order]),
+        points=list(map(str, rows["id"].tolist())),
+        registered_at=rows["since"].astype(np.int64),
+        partition=partitions(rows["subject"].astype(np.int64)),
+        groups=Groups([*looking, ()], rows["pair"].astype(np.int32) % len([*pairs, ()])),  # -1: the last, without rules
         composites=composites,
-        subjects=_subjects({part for one in composites for part in one.rules}, applies),
+        subjects=dict(zip(map(str, within["id"].tolist()), map(str, within["subject"].tolist()), strict=True)),
         holidays=epoch_days(holidays_around(timezone.localdate())),
     )
 
 
-def _joined(parts: list[list[int]]) -> NDArray[np.int64]:
-    return np.concatenate([np.empty(0, np.int64), *(np.array(part, np.int64) for part in parts)])
+_FIELDS = ("id", "subject", "since", "pair")
+_ROW = np.dtype([("count", ">i2"), *((f, t) for name in _FIELDS for f, t in ((f"{name} size", ">i4"), (name, ">i8")))])
+_HEAD, _TAIL = 19, 2  # bytes before and behind the rows of a binary COPY
+_JUDGED = """
+COPY (
+  SELECT p.id::int8, d.subject_id::int8, (extract(epoch FROM d.created_at) * 1000)::int8, coalesce(pair.n, -1)::int8
+  FROM monitoring_point p JOIN monitoring_device d ON d.id = p.device_id
+  LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS named(model, measure, place)
+    ON named.model = d.model AND named.measure = p.measure
+  CROSS JOIN LATERAL (SELECT named.place - 1 AS n) pair
+  WHERE d.active
+) TO STDOUT (FORMAT binary)
+"""
 
 
-def _subjects(parts: set[str], applies: dict[str, list[str]]) -> dict[str, str]:
-    points = {int(point) for code in parts for point in applies.get(code, ())}
-    rows = Point.objects.filter(pk__in=points).values_list("pk", "device__subject_id") if points else ()
-    return {str(pk): str(subject) for pk, subject in rows}
+def _judged_points(pairs: Sequence[tuple[str, str]]) -> NDArray[Any]:
+    """The points of active devices by id, as _ROW: ms UTC since which each is registered, and the place of its (model,
+    measure) among these; -1 for another.
+
+    Copied as numbers: objects of a million rows would take longer than judging needs to begin again.
+    """
+    models, measures = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    with connection.cursor() as cursor, cursor.copy(_JUDGED, (models, measures)) as copy:
+        data = b"".join(copy)
+    rows = np.frombuffer(data, _ROW, offset=_HEAD, count=(len(data) - _HEAD - _TAIL) // _ROW.itemsize)
+    return rows[np.argsort(rows["id"].astype(np.int64), kind="stable")]
 
 
 def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:

@@ -96,7 +96,8 @@ def test_the_gateway_and_the_judge_know_the_points(detector):
     assert (rows["lel"].low, rows["lel"].high) == (0, 100)
     assert rows["linkage"].states == {"idle": 0.0, "acted": 1.0, "failed": 2.0}
     setup = judge_setup()
-    gas = {rule.id for rule in setup.rules if str(rows["lel"].point_id) in (rule.points or ())}
+    group = setup.groups.of[setup.points.index(str(rows["lel"].point_id))]
+    gas = {setup.rules[number].id for number in setup.groups.rules[group]}
     assert {"catering_gas.gas_alarm", "catering_gas.gas_high", "catering_gas.detector_offline"} <= gas
 
 
@@ -150,8 +151,11 @@ def test_the_judge_gets_composites_with_their_subjects_and_holidays(detector, mo
     assert (one.id, one.rules) == ("catering_gas.leak", ["catering_gas.gas_alarm", "catering_gas.co_alarm"])
     point = detector.points.get(measure="gas_lel")
     assert setup.subjects[str(point.pk)] == str(detector.subject_id)
-    by_points, by_groups = Judge(setup.rules, setup.points), Judge(setup.rules, setup.points, groups=setup.groups)
-    assert rules_at_points(by_points) == rules_at_points(by_groups)
+    looking = rules_at_points(Judge(setup.rules, setup.points, groups=setup.groups))
+    assert {key: {setup.rules[n].id for n in rules} for key, rules in zip(setup.points, looking, strict=True)} == {
+        str(pk): {rule.code for rule in registry().rules_for(model, measure)}
+        for pk, model, measure in Point.objects.values_list("pk", "device__model", "measure")
+    }
     assert setup.holidays.size > 20
 
 
