@@ -149,32 +149,33 @@ def judge_setup() -> JudgeSetup:
     )
 
 
-_FIELDS = ("id", "subject", "since", "pair")
-_ROW = np.dtype([("count", ">i2"), *((f, t) for name in _FIELDS for f, t in ((f"{name} size", ">i4"), (name, ">i8")))])
-_HEAD, _TAIL = 19, 2  # bytes before and behind the rows of a binary COPY
+_POINT = np.dtype([("id", np.int64), ("subject", np.int64), ("since", np.int64), ("pair", np.int64)])
 _JUDGED = """
-COPY (
-  SELECT p.id::int8, d.subject_id::int8, (extract(epoch FROM d.created_at) * 1000)::int8, coalesce(pair.n, -1)::int8
-  FROM monitoring_point p JOIN monitoring_device d ON d.id = p.device_id
-  LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS named(model, measure, place)
-    ON named.model = d.model AND named.measure = p.measure
-  CROSS JOIN LATERAL (SELECT named.place - 1 AS n) pair
-  WHERE d.active
-) TO STDOUT (FORMAT binary)
+SELECT string_agg(int8send(p.id), ''), string_agg(int8send(d.subject_id), ''),
+  string_agg(int8send((extract(epoch FROM d.created_at) * 1000)::int8), ''),
+  string_agg(int8send(coalesce(named.place - 1, -1)), '')
+FROM monitoring_point p JOIN monitoring_device d ON d.id = p.device_id
+LEFT JOIN unnest(%s::text[], %s::text[]) WITH ORDINALITY AS named(model, measure, place)
+  ON named.model = d.model AND named.measure = p.measure
+WHERE d.active
 """
 
 
 def _judged_points(pairs: Sequence[tuple[str, str]]) -> NDArray[Any]:
-    """The points of active devices by id, as _ROW: ms UTC since which each is registered, and the place of its (model,
-    measure) among these; -1 for another.
+    """The points of active devices by id, as _POINT: ms UTC since which each is registered, and the place of its
+    (model, measure) among these; -1 for another.
 
-    Copied as numbers: objects of a million rows would take longer than judging needs to begin again.
+    Whole columns as bytes: rows of a million points would take longer than judging needs to begin again.
     """
     models, measures = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    with connection.cursor() as cursor, cursor.copy(_JUDGED, (models, measures)) as copy:
-        data = b"".join(copy)
-    rows = np.frombuffer(data, _ROW, offset=_HEAD, count=(len(data) - _HEAD - _TAIL) // _ROW.itemsize)
-    return rows[np.argsort(rows["id"].astype(np.int64), kind="stable")]
+    with connection.cursor() as cursor:
+        cursor.execute(_JUDGED, (models, measures))
+        columns = [np.frombuffer(column or b"", ">i8") for column in cursor.fetchone()]
+    rows = np.empty(columns[0].size, _POINT)
+    order = np.argsort(columns[0].astype(np.int64), kind="stable")
+    for name, column in zip(_POINT.names or (), columns, strict=True):
+        rows[name] = column[order]
+    return rows
 
 
 def alarms_of(subject: Any, *, limit: int = 20) -> list[Alarm]:

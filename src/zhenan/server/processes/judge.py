@@ -94,9 +94,9 @@ async def _alone(process: Process, client: Client) -> None:
     files = Generations(state_folder("judge"), "judge")
     files.hold()
     setups = Setups(process, lanes=1)
-    await setups.load()
-    warm_up()
-    live = await resumed(client.jetstream(timeout=5), files.load(), setups.of(0))
+    _, _, kept = await asyncio.gather(setups.load(), asyncio.to_thread(warm_up), asyncio.to_thread(files.load))
+    live = await resumed(client.jetstream(timeout=5), kept, setups.of(0))
+    kept.clear()
 
     async def keep(data: bytes) -> None:
         await asyncio.to_thread(files.save, data)
@@ -124,8 +124,7 @@ async def _together(process: Process, client: Client) -> None:
     let_others_write()
     await retried(lambda: states.ensure(client.jetstream(timeout=5)), "streams")
     setups = Setups(process, lane_count())
-    await setups.load()
-    warm_up()
+    await asyncio.gather(setups.load(), asyncio.to_thread(warm_up))
     leases = leases_of(client, "judge", setups.lanes)
     lanes = Lanes(process, client, setups, leases)
     sharing = Sharing(leases, lanes.serve)
