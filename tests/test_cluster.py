@@ -23,11 +23,12 @@ import psycopg
 import pytest
 from tests import test_crash as story
 from tests.support import databases
-from tests.support.cluster import NatsCluster, Worker, held_by
+from tests.support.cluster import NatsCluster, Worker, held_by, holdings
 from tests.support.links import Links
 from tests.support.live import Running, copy_schema
 
 from zhenan.server import embedded, health
+from zhenan.telemetry.codecs import gb26875
 from zhenan.telemetry.gateway.intake import REFUSED
 from zhenan.telemetry.history.table import History
 from zhenan.telemetry.log import streams
@@ -37,6 +38,8 @@ LANES = 16
 PROMISED_S = 10.0
 PACE_S = 0.3  # between two messages of a device: the load lasts as long as the trouble does
 SOURCES = ("g1", "g2", "mqtt")
+SITE = "0000000007e1"  # its smoke detector and its heat detector are devices of one subject
+SMOKE, HEAT = 40, 31
 
 
 class City:
@@ -142,35 +145,76 @@ def wait_until_up(city: City) -> None:
         time.sleep(0.2)
 
 
-def trouble(city: City) -> dict[str, float]:
+def fire(city: City, sent: story.Sent, kind: int, at_ms: int) -> None:
+    """A detector of the site says that it burns, until it is answered."""
+    unit = {"sys_type": 1, "sys_addr": 1, "comp_type": kind, "comp_addr": 17, "status": 2, "desc": ""}
+    frame = gb26875.send(SITE, story.CENTRE, kind, 2, [{**unit, "time": story.local_from_ms(at_ms)}], at_ms)
+    readings = gb26875.readings(gb26875.parse(frame), at_ms)
+    sent.good("gb26875", SITE, readings, int(time.time() * 1000))
+
+    async def told() -> None:
+        terminal = story.Terminal(city.device_port, SITE, timeout_s=3)
+        await terminal.exchange(frame)
+        terminal.close()
+
+    asyncio.run(told())
+
+
+def recorded(postgres: Any, rule: str, point: int) -> list[list[dict[str, Any]]]:
+    """The parts of each alarm of a rule at a point."""
+    with psycopg.connect(postgres.url) as db:
+        rows = db.execute("SELECT parts FROM monitoring_alarm WHERE rule = %s AND point_id = %s", [rule, point])
+        return [parts for (parts,) in rows]
+
+
+def site_burns(city: City, sent: story.Sent, postgres: Any) -> tuple[str, float]:
+    """Smoke is told; the judge whose alarm it is is killed; heat is told. Which judge, and when."""
+    smoke_ms = int(time.time()) * 1000 - 20_000
+    fire(city, sent, SMOKE, smoke_ms)
+    deadline = time.monotonic() + 30
+    smoke = sent.of_fire[SITE, f"sys1.{SMOKE}.17.status"]
+    while not recorded(postgres, "smart_fire.smoke_fire", smoke):
+        assert time.monotonic() < deadline, "the smoke alarm was not recorded"
+        time.sleep(0.05)
+    lane = int(sent.registry.partition[smoke]) * LANES // 64
+    holder = city.nats.ask(lambda client: holdings(client, "judge"))[lane]
+    city[holder].kill()
+    killed = time.monotonic()
+    fire(city, sent, HEAT, smoke_ms + 5_000)
+    return holder, killed
+
+
+def trouble(city: City, sent: story.Sent, postgres: Any) -> dict[str, float]:
     """What befalls them, and how long each took to be replaced."""
-    took, began = {}, time.monotonic()
-    city["j1"].kill()
+    took: dict[str, float] = {}
+    j1, began = site_burns(city, sent, postgres)
+    j2, j3 = sorted({"j1", "j2", "j3"} - {j1})
     city["h1"].pause()  # a historian with rows in hand
-    both = city.both_held_by({"judge": ("j2", "j3"), "historian": ("h2",)})
-    took["judge killed"], took["historian paused"] = both["judge"] - began, both["historian"] - began
+    paused = time.monotonic()
+    both = city.both_held_by({"judge": (j2, j3), "historian": ("h2",)})
+    took["judge killed"], took["historian paused"] = both["judge"] - began, both["historian"] - paused
     city["h1"].wake()
-    city["j1"].start()
+    city[j1].start()
     city.held_by("historian", "h1", "h2")
     city.held_by("judge", "j1", "j2", "j3")
 
     began = time.monotonic()
-    city["j2"].links.cut()
+    city[j2].links.cut()
     city["h2"].kill()
     city["g1"].pause()
-    both = city.both_held_by({"judge": ("j1", "j3"), "historian": ("h1",)})
+    both = city.both_held_by({"judge": (j1, j3), "historian": ("h1",)})
     took["judge cut off"], took["historian killed"] = both["judge"] - began, both["historian"] - began
-    city["j2"].links.heal()
+    city[j2].links.heal()
     city["g1"].wake()
     city["h2"].start()
 
     city["g2"].kill()
     city.held_by("judge", "j1", "j2", "j3")
     began = time.monotonic()
-    city["j3"].pause()
+    city[j3].pause()
     city["g2"].start()
-    took["judge paused"] = city.held_by("judge", "j1", "j2") - began
-    city["j3"].wake()
+    took["judge paused"] = city.held_by("judge", j1, j2) - began
+    city[j3].wake()
 
     leader = city.nats.ask(log_leader)
     city.nats.kill(leader)
@@ -203,7 +247,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
 ) -> None:
     monkeypatch.setattr(story, "PACE_S", PACE_S)
     running = Running(city.folder, postgres=tmp_postgres, nats=SimpleNamespace(url="", mqtt_url=""), **city.env)
-    words = f"DETECTORS, PANELS, CLOUD = {story.DETECTORS!r}, {story.PANELS!r}, []\n"
+    words = f"DETECTORS, PANELS, CLOUD, SITES = {story.DETECTORS!r}, {story.PANELS!r}, [], [{SITE!r}]\n"
     sent = story.Sent(json.loads(running.command("shell", "-c", words + story.PREPARE).partition("FACTS")[2]))
     city.start()
     clock = [time.monotonic()]
@@ -213,7 +257,7 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
     began_ms = (int(time.time()) - story.MESSAGES * story.STEP_MS // 1000 - 60) * 1000
     ports = {"gb26875": city.device_port, "mqtt": city.front_port}
     threads, faults = story.senders(city.mqtt, ports, sent, began_ms)
-    took = trouble(city)
+    took = trouble(city, sent, tmp_postgres)
     told_by_then = sum(map(len, sent.rows.values()))
     clock.append(time.monotonic())
     for thread in threads:
@@ -238,6 +282,10 @@ def test_machines_that_die_are_cut_off_or_wake_up_lose_and_double_nothing(
     assert stored == sorted(row[:3] for rows in sent.rows.values() for row in rows)
     assert city.nats.ask(refused) == dict(sent.refused)
     story.alarms_as_undisturbed(running, sent)
+    smoke, heat = (sent.of_fire[SITE, f"sys1.{kind}.17.status"] for kind in (SMOKE, HEAT))
+    (parts,) = recorded(tmp_postgres, "smart_fire.two_signals_fire", heat)
+    of_parts = {"smart_fire.smoke_fire": smoke, "smart_fire.heat_or_button_fire": heat}
+    assert {part["rule"]: int(part["point"]) for part in parts} == of_parts
     readings = told["stream READINGS"].data
     assert {readings["leader"], *readings["copies"]} == {"n0", "n1", "n2"}
     for role, names in (("judge", ["j1", "j2", "j3"]), ("historian", ["h1", "h2"])):

@@ -33,6 +33,7 @@ from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway.intake import REFUSED
 from zhenan.telemetry.gateway.registry import Device, Registry, map_readings
 from zhenan.telemetry.history.table import History
+from zhenan.telemetry.judge.composites import Composer, Composite
 from zhenan.telemetry.judge.engine import Judge
 from zhenan.telemetry.judge.ids import alarm_id
 from zhenan.telemetry.judge.rulefile import rules_from
@@ -82,6 +83,11 @@ for key in PANELS:
     panel = device("smart_fire.transmission_device", key, site)
     device("smart_fire.smoke_detector", key + "-1", site, parent=panel, channels=["sys1.40.17.status"])
     device("smart_fire.smart_electricity", key + "-2", site, parent=panel, channels=["sys1.17.5.a9", "sys1.18.5.a3"])
+for key in SITES:  # where smoke and heat are told by devices of their own, and both together are an alarm too
+    site = subject("smart_fire.site", "S" + key)
+    panel = device("smart_fire.transmission_device", key, site)
+    device("smart_fire.smoke_detector", key + "-1", site, parent=panel, channels=["sys1.40.17.status"])
+    device("smart_fire.heat_detector", key + "-2", site, parent=panel, channels=["sys1.31.17.status"])
 _, token = keys.make_key(name="cloud", division=town, readings_per_s=100000, burst=100000, by=None, at=now)
 setup = queries.judge_setup()
 looking = [setup.groups.rules[group] for group in setup.groups.of]
@@ -93,6 +99,8 @@ print("FACTS" + json.dumps({
         {**rule.model_dump(mode="json", by_alias=True, exclude_none=True), "points": points}
         for rule, points in zip(setup.rules, points_of)
     ],
+    "composites": [rule.model_dump(mode="json") for rule in setup.composites],
+    "subjects": setup.subjects,
 }))
 """
 
@@ -103,8 +111,13 @@ class Sent:
     def __init__(self, facts: dict[str, Any]) -> None:
         self.registry = Registry(SimpleNamespace(**row) for row in facts["points"])
         self.rules = rules_from({"rules": facts["rules"]})
+        self.composites = [Composite.model_validate(one) for one in facts["composites"]]
+        self.subjects = facts["subjects"]
         self.token = str(facts["token"])
         self.points = [str(row["point_id"]) for row in facts["points"]]
+        self.of_fire = {
+            (row["device_key"], row["channel"]): row["point_id"] for row in facts["points"] if row["bit"] == 1
+        }
         self.rows: dict[str, list[tuple[int, int, float, int]]] = {}  # by device, in the order sent
         self.refused: Counter[str] = Counter()
         self._lock = threading.Lock()
@@ -132,7 +145,8 @@ class Sent:
         rows = [row for rows in self.rows.values() for row in rows]
         result = judge.judge(Columns.of([number[r[0]] for r in rows], *list(zip(*rows, strict=True))[1:]))
         found: dict[str, tuple[int, str, int, int, int | None]] = {}
-        for t in judge.records(result.transitions):
+        inorder = sorted(judge.records(result.transitions), key=lambda t: t.ts)
+        for t in Composer(self.composites, self.subjects).feed(inorder):
             key = str(alarm_id(t.point, t.rule, t.onset))
             if t.kind == "raise":
                 found[key] = (int(t.point), t.rule, t.onset, t.ts, None)
@@ -328,7 +342,7 @@ def settled(running: Running, sent: Sent) -> None:
 
 @pytest.mark.timeout(240)
 def test_twenty_kills_lose_and_double_nothing(running: Running) -> None:
-    words = f"DETECTORS, PANELS, CLOUD = {DETECTORS!r}, {PANELS!r}, {CLOUD!r}\n"
+    words = f"DETECTORS, PANELS, CLOUD, SITES = {DETECTORS!r}, {PANELS!r}, {CLOUD!r}, []\n"
     printed = running.command("shell", "-c", words + PREPARE)
     sent = Sent(json.loads(printed.partition("FACTS")[2]))
     ports = {name: embedded.free_port(0) for name in ("gb26875", "http", "mqtt")} | {"jt808": 0, "hj212": 0}

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -395,3 +396,57 @@ def test_a_pause_is_not_taken_for_the_silence_of_devices(monkeypatch):
             assert len(advanced) == wanted, at
 
     asyncio.run(story())
+
+
+def test_a_lane_is_taken_up_under_the_register_of_that_moment(monkeypatch):
+    """What the holder before judged by a newer register must not be taken for gone."""
+    asked: list[str] = []
+
+    async def database(call):
+        asked.append(call.__name__)
+        await asyncio.sleep(0.01)
+        return call()
+
+    def judge_stamp():
+        return "new"
+
+    def judge_setup():
+        return replace(setup({5: 0, 6: 63}, HIGH), stamp="new")
+
+    monkeypatch.setattr(setups.queries, "judge_stamp", judge_stamp)
+    monkeypatch.setattr(setups.queries, "judge_setup", judge_setup)
+
+    async def story():
+        process_setups = setups.Setups(SimpleNamespace(database=database), 2)
+        process_setups._parts, process_setups.stamp = divide(setup({5: 0}, HIGH), 2), "old"
+        await asyncio.gather(*(process_setups.fresh() for _ in range(16)))
+        assert [process_setups.of(lane).points for lane in (0, 1)] == [["5"], ["6"]]
+        # those who asked when the first was looking already are answered by one more look
+        assert asked == ["judge_stamp", "judge_setup", "judge_stamp"]
+        await process_setups.fresh()
+        assert asked[3:] == ["judge_stamp"]
+
+    asyncio.run(story())
+
+
+def test_a_lane_looks_at_the_register_before_it_takes_up_what_was_kept(monkeypatch):
+    said = []
+
+    async def fresh():
+        said.append("looked")
+
+    async def open_():
+        said.append("opened")
+        raise Lost("enough")
+
+    monkeypatch.setattr(judge, "State", lambda *_: SimpleNamespace(open=open_))
+    lanes = judge.Lanes(
+        SimpleNamespace(), SimpleNamespace(jetstream=lambda **_: None), SimpleNamespace(lanes=1, fresh=fresh), None
+    )
+
+    async def story():
+        with pytest.raises(Lost):
+            await lanes.serve(SimpleNamespace(lane=0, token=1))
+
+    asyncio.run(story())
+    assert said == ["looked", "opened"]

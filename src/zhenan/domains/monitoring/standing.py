@@ -8,7 +8,7 @@ from math import nan
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import BigIntegerField, Exists, F, OuterRef, Q
 from django.db.models.functions import Mod
 
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, HeldAlarm
@@ -35,7 +35,7 @@ def open_on_record(partitions: range, *, after: tuple[int, Any] = (0, None), mos
     rows = _open(table, partitions)
     if last is not None:
         partition, pk = last
-        rows = rows.filter(Q(partition__gt=partition) | Q(partition=partition, pk__gt=pk))
+        rows = rows.filter(Q(partition__gt=partition) | Q(pk__gt=pk), partition__gte=partition)
     names = ("pk", "partition", "point_id", "rule", "onset", "raised_at", "value", "level")
     found = list(rows.order_by("partition", "pk").values_list(*names)[:most])
     following: tuple[int, Any] | None = (table + 1, None) if table < 2 else None
@@ -48,14 +48,16 @@ def _open(table: int, partitions: range) -> Any:
     of_lane = {"partition__gte": partitions.start, "partition__lt": partitions.stop}
     if table == 0:  # the index `alarm_standing` has these
         staged = Exists(AlarmStage.objects.filter(alarm=OuterRef("pk")))
-        rows: Any = Alarm.objects.filter(~staged, cleared_at=None).annotate(partition=Mod(F("subject"), PARTITIONS))
+        rows: Any = Alarm.objects.filter(~staged, cleared_at=None).annotate(partition=_partition("subject"))
     elif table == 1:
-        rows = AlarmStage.objects.filter(cleared_at=None)
-        rows = rows.annotate(partition=Mod(F("alarm__subject"), PARTITIONS))
+        rows = AlarmStage.objects.filter(cleared_at=None).annotate(partition=_partition("alarm__subject"))
     else:
-        rows = HeldAlarm.objects.filter(cleared_at=None, released_at=None)
-        rows = rows.annotate(partition=Mod(F("subject"), PARTITIONS))
+        rows = HeldAlarm.objects.filter(cleared_at=None, released_at=None).annotate(partition=_partition("subject"))
     return rows.filter(JUDGED, **of_lane)
+
+
+def _partition(subject: str) -> Mod:
+    return Mod(F(subject), PARTITIONS, output_field=BigIntegerField())  # a whole number, else no index has it
 
 
 def _row(point: int, rule: str, onset: datetime, raised: datetime, value: float | None, level: int) -> OnRecord:
