@@ -127,6 +127,10 @@ class HitList(ListPage):
         return get_object_or_404(rows, pk=self.kwargs["pk"])
 
     @property
+    def back(self) -> tuple[str, Any]:
+        return self.trial.get_absolute_url(), gettext("Result of the back-test")
+
+    @property
     def title(self) -> str:
         return gettext("Alarms of the back-test of %(rule)s") % {"rule": rule_name(self.trial)}
 

@@ -85,7 +85,8 @@ def window(days: int, start: int, end: int) -> str:
     >>> window(3, 1320, 360)[-11:]
     '22:00–06:00'
     """
-    names = ", ".join(str(name) for n, name in enumerate(DAYS) if days >> n & 1)
+    named = ", ".join(str(name) for n, name in enumerate(DAYS) if days >> n & 1)
+    names = gettext("every day") if days == 0b1111111 else named
     clock = "–".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in (start, end))
     return f"{names} {clock}"
 
