@@ -16,7 +16,7 @@ from zhenan.domains.backtest.errors import UnknownRule
 from zhenan.domains.backtest.fences import FENCE, TRIED, WAS, fence_named, terms_of
 from zhenan.domains.backtest.lists import family_name
 from zhenan.domains.backtest.rules import FAMILY, families, rule_named
-from zhenan.domains.backtest.words import LABELS
+from zhenan.domains.monitoring.rule_words import LABELS
 from zhenan.domains.transport.forms import TermsForm
 from zhenan.domains.transport.models import Fence
 from zhenan.kernel.people.models import User

@@ -16,6 +16,7 @@ from django.utils.translation import gettext_lazy as _
 from zhenan.domains.backtest.models import Hit, Trial
 from zhenan.domains.backtest.rules import FAMILY, families
 from zhenan.domains.backtest.words import versions
+from zhenan.domains.transport.queries import measured
 from zhenan.kernel.lists import BooleanFilter, ChoiceFilter, Column, DateRangeFilter, DivisionFilter, ListPage
 from zhenan.packkit.registry import registry
 
@@ -126,6 +127,10 @@ class HitList(ListPage):
         return get_object_or_404(rows, pk=self.kwargs["pk"])
 
     @property
+    def back(self) -> tuple[str, Any]:
+        return self.trial.get_absolute_url(), gettext("Result of the back-test")
+
+    @property
     def title(self) -> str:
         return gettext("Alarms of the back-test of %(rule)s") % {"rule": rule_name(self.trial)}
 
@@ -151,7 +156,7 @@ class EventList(HitList):
         Column("onset", _("Since"), kind="datetime", phone=False),
         Column("raised_at", _("At"), sort="raised_at", kind="datetime"),
         Column("cleared_at", _("Until"), kind="datetime"),
-        Column("value", _("km/h or seconds"), kind="number", phone=False),
+        Column("value", _("Speed or stay"), value=lambda hit: measured(hit.kind, hit.value)),
         Column("told_at", _("Told at"), kind="datetime", phone=False),
         Column("get_held_display", _("Held back by"), phone=False),
         Column("lat", _("Latitude"), value=lambda hit: hit.lat and f"{hit.lat:.5f}", phone=False),

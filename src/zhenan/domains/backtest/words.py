@@ -10,30 +10,11 @@ from django.utils.translation import gettext_lazy as _
 from zhenan.domains.backtest.fences import FENCE, WAS
 from zhenan.domains.backtest.models import Trial
 from zhenan.domains.backtest.rules import FAMILY
+from zhenan.domains.monitoring.rule_words import LABELS
 from zhenan.domains.transport.classes import FIELDS, words_known
 from zhenan.domains.transport.models import FenceVersion
 from zhenan.packkit.registry import registry
 
-LABELS: dict[str, Any] = {
-    "above": _("At or above"),
-    "below": _("At or below"),
-    "clear": _("Back to normal beyond"),
-    "low": _("Lower limit"),
-    "high": _("Upper limit"),
-    "margin": _("Margin inside the limits"),
-    "for_s": _("For at least (s)"),
-    "clear_for_s": _("Normal for at least (s)"),
-    "in": _("States (numbers, with commas)"),
-    "per_s": _("Change per (s)"),
-    "max_gap_s": _("Longest gap between readings (s)"),
-    "count": _("How many"),
-    "window_s": _("Within (s)"),
-    "after_s": _("Silent for more than (s)"),
-    "eps": _("Change counted as none"),
-    "rules": _("Made of the alarms"),
-    "n": _("How many of them (empty: all)"),
-    "within_s": _("Raised within (s) of each other (empty: standing together)"),
-}
 TERM_LABELS: dict[str, Any] = {
     "shape": _("Shape"),
     "points": _("Points"),
@@ -104,7 +85,8 @@ def window(days: int, start: int, end: int) -> str:
     >>> window(3, 1320, 360)[-11:]
     '22:00–06:00'
     """
-    names = ", ".join(str(name) for n, name in enumerate(DAYS) if days >> n & 1)
+    named = ", ".join(str(name) for n, name in enumerate(DAYS) if days >> n & 1)
+    names = gettext("every day") if days == 0b1111111 else named
     clock = "–".join(f"{minute // 60:02d}:{minute % 60:02d}" for minute in (start, end))
     return f"{names} {clock}"
 

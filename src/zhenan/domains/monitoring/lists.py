@@ -44,9 +44,14 @@ def rule_name(alarm: Alarm) -> str:
 def reading(alarm: Alarm) -> str:
     """Measure, value and unit at the raise: 可燃气体浓度 22 %LEL."""
     measure = registry().label(alarm.measure, kind="measures")
-    if alarm.point.unit in ("", "state"):
-        return measure  # a state that stands: its number says nothing to a reader
-    return f"{measure} {'' if alarm.value is None else f'{alarm.value:g}'} {alarm.point.unit}".strip()
+    if alarm.value is None or alarm.point.unit in ("", "state"):
+        return measure  # no reading raised it, or a state that stands: its number says nothing to a reader
+    return f"{measure} {alarm.value:g} {alarm.point.unit}"
+
+
+def protocol_word(code: str) -> str:
+    """What a protocol is called; frames are kept of ones that no device speaks, too."""
+    return str(dict(Device.Protocol.choices).get(code, code))
 
 
 def acknowledge_row(row: Any, actor: User, data: Any) -> None:
@@ -185,7 +190,7 @@ class QuarantineList(ListPage):
     columns = (
         Column("received_at", _("Received"), sort="received_at", kind="datetime", link=True),
         Column("reason", _("Reason"), sort="reason", value=lambda f: reason_word(f.reason)),
-        Column("protocol", _("Protocol"), sort="protocol"),
+        Column("protocol", _("Protocol"), sort="protocol", value=lambda f: protocol_word(f.protocol)),
         Column("device_key", _("Device identity"), sort="device_key", kind="code"),
         Column("detail", _("Detail")),
         Column("get_state_display", _("State"), phone=False),

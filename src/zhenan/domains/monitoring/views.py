@@ -21,10 +21,11 @@ from zhenan.domains.monitoring import devices as device_services
 from zhenan.domains.monitoring import series as series_of
 from zhenan.domains.monitoring.errors import BadPassword
 from zhenan.domains.monitoring.escalation import told_of
-from zhenan.domains.monitoring.lists import reading, reason_word, rule_name
+from zhenan.domains.monitoring.lists import protocol_word, reading, reason_word, rule_name
 from zhenan.domains.monitoring.maintenance import CAPABILITY, maintenance_of
 from zhenan.domains.monitoring.models import Alarm, Device, Point, QuarantinedFrame
 from zhenan.domains.monitoring.queries import rule_of
+from zhenan.domains.monitoring.rule_words import STATUS, parameters
 from zhenan.domains.monitoring.withdrawn import why_withdrawn
 from zhenan.kernel.access import AuthedRequest, needs
 from zhenan.kernel.errors import DomainError
@@ -89,6 +90,7 @@ def _page(request: AuthedRequest, alarm: Alarm, bound: dict[str, Form] | None = 
         "commands": alarm.commands.select_related("device", "asked_by"),
         "offers": _offers(request, commands.offers_at(alarm) if alarm.state != Alarm.State.CLOSED else []),
         "phone": alarm.assigned_to_id == request.user.pk,
+        "parameters": parameters(alarm.rule, alarm.rule_spec.get("rule", {})),
         "rule_source": source_of(alarm, rule, request.LANGUAGE_CODE),
         "chart_since": (alarm.onset - timedelta(minutes=15)).isoformat(),
         "chart_until": ((alarm.cleared_at or timezone.now()) + timedelta(minutes=15)).isoformat(),
@@ -102,7 +104,11 @@ def source_of(alarm: Alarm, rule: AlarmRule | None, language: str) -> str:
     """The law, standard or decision that the rule's threshold comes from, with its certainty."""
     pack = registry().packs.get(alarm.programme)
     source = pack.sources.get(rule.source) if pack and rule else None
-    return f"{source.title.label(language)} ({source.status})" if source else str(alarm.rule_spec.get("source", ""))
+    return (
+        f"{source.title.label(language)} ({STATUS[source.status]})"
+        if source
+        else str(alarm.rule_spec.get("source", ""))
+    )
 
 
 @needs("alarm.view")
@@ -316,7 +322,8 @@ def frame(request: AuthedRequest, pk: int) -> HttpResponse:
         for at in range(0, min(len(raw), 8192), 16)
     ]
     decoded = frames.readable(found.protocol, raw) if found.protocol != "mqtt_json" else None
-    context = {"frame": found, "lines": lines, "reason": reason_word(found.reason), "decoded": decoded or found.decoded}
+    context = {"frame": found, "lines": lines, "reason": reason_word(found.reason), "decoded": decoded or found.decoded,
+               "protocol": protocol_word(found.protocol)}  # fmt: skip
     return render(request, "monitoring/frame.html", context)
 
 

@@ -18,7 +18,7 @@ from zhenan.kernel.territory.models import Division
 from zhenan.telemetry.tracks.fences import MOST_POINTS
 
 DAYS = [(str(n), word) for n, word in enumerate((_("Mon"), _("Tue"), _("Wed"), _("Thu"), _("Fri"), _("Sat"), _("Sun")))]
-
+LEVELS = [(1, _("1 red")), (2, _("2 orange")), (3, _("3 yellow")), (4, _("4 blue"))]
 WINDOW = re.compile(r"([1-7]{1,7})\s+(\d{1,2})[:：](\d{2})\s*[-–—~]\s*(\d{1,2})[:：](\d{2})", re.ASCII)
 
 
@@ -60,7 +60,7 @@ class TermsForm(forms.Form):
     alarm_on_enter = forms.BooleanField(label=_("Alarm when entered"), required=False, initial=True)
     speed_kmh = forms.FloatField(label=_("Speed limit (km/h)"), required=False)
     dwell_min = forms.FloatField(label=_("Longest stay (minutes)"), required=False, min_value=0)
-    level = forms.TypedChoiceField(label=_("Level"), choices=[(n, n) for n in range(1, 5)], coerce=int, initial=3)
+    level = forms.TypedChoiceField(label=_("Level"), choices=LEVELS, coerce=int, initial=3)
     valid_from = forms.DateTimeField(
         label=_("Valid from"), required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}),
         help_text=_("Empty: now."),

@@ -8,6 +8,7 @@ from typing import Any
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.http import HttpRequest
 from django.urls import reverse
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring.models import Device
@@ -19,6 +20,7 @@ from zhenan.kernel.lists import (
     Column,
     DateRangeFilter,
     DivisionFilter,
+    FilterError,
     ListPage,
     TextFilter,
 )
@@ -99,6 +101,16 @@ def fence_kinds(request: HttpRequest) -> list[tuple[str, Any]]:
     return list(FenceRecord.Kind.choices)
 
 
+class FenceFilter(TextFilter):
+    """The events of one fence, by its number in the address of its page: names need not differ."""
+
+    def condition(self, raw: dict[str, str], request: HttpRequest) -> Q:
+        text = raw[self.name].strip()
+        if not (text.isascii() and text.isdigit() and len(text) < 19):
+            raise FilterError(gettext("“{came}” is no number of a fence.").format(came=text[:40]))
+        return Q(version__fence=int(text))
+
+
 class EventList(ListPage):
     model = FenceRecord
     title = _("Fence events")
@@ -110,13 +122,14 @@ class EventList(ListPage):
         Column("device.name", _("Vehicle"), link=True),
         Column("version.fence.name", _("Fence")),
         Column("get_kind_display", _("Event")),
-        Column("value", _("km/h or seconds"), kind="number", phone=False),
+        Column("value", _("Speed or stay"), value=lambda e: queries.measured(e.kind, e.value)),
         Column("onset", _("Since"), kind="datetime", phone=False),
         Column("device.subject.division.name", _("Division"), phone=False),
     )
     filters = (
         ChoiceFilter(name="kind", label=_("Event"), choices=fence_kinds),
         DateRangeFilter(name="at", label=_("At"), field="at"),
+        FenceFilter(name="fence", label=_("Number of the fence")),
         TextFilter(name="vehicle", label=_("Terminal"), field="device__key"),
         DivisionFilter(name="division", label=_("Division"), field="device__subject__division"),
     )

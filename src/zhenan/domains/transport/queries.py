@@ -82,6 +82,19 @@ def vehicles(user: User) -> QuerySet[Device]:
     return Device.objects.visible_to(user).filter(protocol="jt808")
 
 
+def measured(kind: str, value: float | None) -> str:
+    """What an event measured, with its unit: the speed, or how long the stay was.
+
+    >>> measured("enter", 61.74), measured("dwell", 1980), measured("leave", 40)
+    ('61.7 km/h', '33 min', '40 s')
+    """
+    if value is None:
+        return ""
+    if kind in ("leave", "dwell"):
+        return f"{value:.0f} s" if value < 60 else f"{value / 60:.0f} min"
+    return f"{value:.3g} km/h" if value < 10 else f"{value:.1f} km/h".replace(".0 ", " ")
+
+
 def belongs_to(device: Device) -> str:
     """Whose vehicle it is: the owner of the subject that the terminal is on, else that itself."""
     return (device.subject.owner or device.subject).name

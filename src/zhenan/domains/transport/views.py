@@ -27,6 +27,7 @@ from zhenan.kernel.errors import DomainError
 from zhenan.telemetry.tracks.table import Box
 
 MOST_MINUTES = 60
+SHOWN = 20  # events on a fence's page; the list has all
 
 
 def _config(**more: Any) -> dict[str, Any]:
@@ -35,8 +36,14 @@ def _config(**more: Any) -> dict[str, Any]:
         "failed": _("could not be loaded"), "loading": _("Loading the vehicles …"),
         "noGl": _("This browser cannot draw the map (no WebGL2)."), "speed": _("Speed"), "vehicles": _("vehicles"),
         "leftOut": _("positions left out to keep the page quick"), "day": _("Replay of the day"),
+        "play": _("Play"), "pause": _("Pause"),
     }  # fmt: skip
-    found = {"divisions": "", "tianditu": getattr(settings, "TIANDITU_KEY", ""), "words": words}
+    found = {
+        "divisions": "",
+        "tianditu": getattr(settings, "TIANDITU_KEY", ""),
+        "zone": settings.TIME_ZONE,
+        "words": words,
+    }
     return found | {"divisions": reverse("web:map-divisions")} | more
 
 
@@ -135,10 +142,13 @@ def fence(request: AuthedRequest, pk: int) -> HttpResponse:
     for version in versions:
         version.fence = found
         version.conditions = _conditions(version)
-    events = _events(request, found)
+    events = list(_events(request, found)[: SHOWN + 1])
     config = _config(fences=[queries.drawn_fence(v) for v in versions[:1]], fence=True)
     may = request.user.can("rule.edit") and Fence.objects.visible_to(request.user, "rule.edit").filter(pk=pk).exists()
-    context = {"fence": found, "versions": versions, "events": events, "config": config, "may_edit": may}
+    context = {
+        "fence": found, "versions": versions, "events": events[:SHOWN], "more": len(events) > SHOWN, "config": config,
+        "may_edit": may,
+    }  # fmt: skip
     return render(request, "transport/fence.html", context | {"title": found.name})
 
 
@@ -163,7 +173,7 @@ def _conditions(version: FenceVersion) -> list[str]:
 
 def _events(request: AuthedRequest, found: Fence) -> Any:
     rows = FenceRecord.objects.visible_to(request.user).filter(version__fence=found)
-    return rows.select_related("device", "version")[:50]
+    return rows.select_related("device", "version")
 
 
 @needs("rule.edit")

@@ -253,6 +253,11 @@ class ListPage(View):
         return bool(self.query) or any(bound.given for bound in self.bound_filters)
 
     @property
+    def back(self) -> tuple[str, Text]:
+        """Address and name of the page that the list is a part of; none for a list of its own."""
+        return "", ""
+
+    @property
     def create_link(self) -> str:
         return reverse(self.create_url) if self.create_url and self._may(self.create_capability) else ""
 

@@ -10,7 +10,7 @@ from django.apps import apps
 from django.urls import reverse
 from django.utils import timezone, translation
 
-from zhenan.domains.backtest import commands, services
+from zhenan.domains.backtest import commands, services, words
 from zhenan.domains.backtest.errors import (
     BadFence,
     BadPeriod,
@@ -275,6 +275,7 @@ def test_the_pages_ask_show_and_list(trips, fence, personas, client):
         assert word in page
     rows = client.get(reverse("backtest:events", args=[trial.pk]), {"version": "changed", "kind": "dwell"})
     assert rows.content.decode().count("苏L54321") >= 1
+    assert f'class="page-back" href="{trial.get_absolute_url()}"' in rows.content.decode()
     out = client.get(reverse("backtest:events", args=[trial.pk]), {"export": "csv"})
     lines = list(csv.reader(b"".join(out.streaming_content).decode("utf-8-sig").splitlines()))
     assert len(lines) == 1 + 12
@@ -348,6 +349,12 @@ def test_the_api_asks_for_a_fence(trips, fence, personas, client):
     done(Trial.objects.get(pk=found["id"]))
     found = client.get(f"/api/backtests/{found['id']}").json()
     assert found["summary"]["versions"]["standing"]["events"] == 6
+
+
+def test_windows_and_classes_are_shown_in_words(fence):
+    terms = fence_question(str(fence.pk), changed={}, standing_as="", changed_as="", user=None, at=NOON).standing
+    shown = words.terms(terms | {"windows": [[127, 420, 1140], [96, 0, 60]], "vehicle_classes": ["tanker", "客车"]})
+    assert {"每天 07:00–19:00; 周六, 周日 00:00–01:00", "罐式车, 客车"} <= {str(text) for text in shown.values()}
 
 
 def test_a_version_with_more_windows_than_the_form_shows_keeps_them(fence, personas, trips, client):

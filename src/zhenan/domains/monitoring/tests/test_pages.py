@@ -33,7 +33,15 @@ def url(alarm):
 
 def test_the_alarm_page_explains_the_alarm_and_offers_what_this_person_may_do(alarm, open_as):
     page = open_as("town_officer_here", url(alarm)).content.decode()
-    for word in ("老街饭店", "do-acknowledge", "catering_gas.gas_alarm", "enterprise_head_here", "above"):
+    for word in (
+        "老街饭店",
+        "do-acknowledge",
+        "catering_gas.gas_alarm",
+        "enterprise_head_here",
+        "达到或高于",
+        "限值",
+        "(可配置)",
+    ):
         assert word in page
     assert "do-acknowledge" not in open_as("grid_worker", url(alarm)).content.decode()
 

@@ -1,5 +1,6 @@
 """Pages of transport: who sees which vehicle, what a day and an area show, a fence from drawing to its end."""
 
+import csv
 import json
 import re
 from datetime import timedelta
@@ -128,6 +129,37 @@ def test_a_fence_is_drawn_changed_and_ended_on_the_pages(personas, as_):
     assert "画的围栏" in client.get(reverse("transport:fence", args=[made.pk])).content.decode()
     made.refresh_from_db()
     assert made.ended_at is not None
+
+
+def test_a_fences_page_leads_to_all_its_events_and_to_no_others(trip, fence, personas, as_):
+    twin = services.make_fence(
+        name=fence.name, division=fence.division, terms=TERMS, valid_from=NOON, by=None, at=NOON
+    ).versions.get()
+    FenceRecord.objects.create(id=uuid4(), device=trip, version=twin, kind="enter", at=NOON, onset=NOON, value=1.0)
+    client = as_("town_officer_here")
+    page = client.get(reverse("transport:fence", args=[fence.pk])).content.decode()
+    link = f"{reverse('transport:events')}?fence={fence.pk}"
+    assert f'href="{link}"' in page
+    rows = client.get(link).context["list"].rows
+    mine = set(FenceRecord.objects.filter(version__fence=fence).values_list("pk", flat=True))
+    assert (len(mine), {row.obj.pk for row in rows}) == (5, mine)
+    wrong = client.get(reverse("transport:events"), {"fence": "东"}).content.decode()
+    assert "“东”不是围栏编号。" in wrong
+
+
+def test_a_list_of_events_says_what_its_figures_are(trip, as_):
+    rows = as_("town_officer_here").get(reverse("transport:events"), {"export": "csv"})
+    lines = list(csv.reader(b"".join(rows.streaming_content).decode("utf-8-sig").splitlines()))
+    told = {line[3]: line[4] for line in lines[1:]}
+    assert told == {"驶入": "30 km/h", "超速": "55 km/h", "不再超速": "20 km/h", "停留超时": "11 min", "驶出": "12 min"}
+
+
+def test_maps_go_by_the_citys_clock_and_levels_are_named(trip, fence, as_, settings):
+    client = as_("city_officer")
+    for name in ("day", "fence"):
+        page = client.get(reverse(f"transport:{name}", args=[trip.pk if name == "day" else fence.pk]))
+        assert page.context["config"]["zone"] == settings.TIME_ZONE
+    assert "三级 黄" in client.get(reverse("transport:new_fence")).content.decode()
 
 
 def test_an_alarm_of_a_fence_opens_in_the_console(trip, as_):

@@ -4,7 +4,8 @@ import * as maplibregl from "../vendor/maplibre/maplibre-gl.mjs";
 export const config = JSON.parse(document.getElementById("map-config").textContent);
 export const state = document.getElementById("map-state");
 export const say = (words) => { state.textContent = words; };
-export const clock = (ms) => new Date(ms).toLocaleTimeString(document.documentElement.lang);
+// The city's clock, wherever the browser is: the days that the server cuts are the city's.
+export const clock = (ms, shape = {}) => new Date(ms).toLocaleTimeString(document.documentElement.lang, { timeZone: config.zone, ...shape });
 export const collection = (features) => ({ type: "FeatureCollection", features });
 export { maplibregl };
 

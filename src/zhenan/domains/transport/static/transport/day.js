@@ -45,10 +45,13 @@ async function start() {
   };
   slider.addEventListener("input", () => go(data.t0 + ((data.t1 - data.t0) * slider.value) / 1000));
   let timer = null;
+  const stop = () => { clearInterval(timer); timer = null; play.textContent = config.words.play; };
   play.addEventListener("click", () => {
-    if (timer) { clearInterval(timer); timer = null; return; }
+    if (timer) { stop(); return; }
+    if (+slider.value >= 1000) slider.value = "0";
+    play.textContent = config.words.pause;
     timer = setInterval(() => {
-      if (+slider.value >= 1000) { clearInterval(timer); timer = null; return; }
+      if (+slider.value >= 1000) { stop(); return; }
       slider.value = String(+slider.value + 1);
       slider.dispatchEvent(new Event("input"));
     }, 60);
@@ -63,8 +66,8 @@ async function start() {
   const chart = echarts.init(document.getElementById("speed"));
   new ResizeObserver(() => chart.resize()).observe(document.getElementById("speed"));
   chart.setOption({
-    animation: false, aria: { enabled: true }, grid: { left: 44, right: 12, top: 16, bottom: 28 }, tooltip: { trigger: "axis" },
-    xAxis: { type: "time", min: data.t0, max: data.t1 }, yAxis: { type: "value", name: "km/h" },
+    animation: false, aria: { enabled: true }, grid: { left: 44, right: 12, top: 16, bottom: 28 }, tooltip: { trigger: "axis", formatter: (rows) => rows.map((r) => `${clock(r.value[0])} · ${r.value[1]} km/h`).join("<br>") },
+    xAxis: { type: "time", min: data.t0, max: data.t1, axisLabel: { formatter: (ms) => clock(ms, { hour: "2-digit", minute: "2-digit", hour12: false }) } }, yAxis: { type: "value", name: "km/h" },
     series: [{ type: "line", name: config.words.speed, showSymbol: false, data: points.map((p) => [p[0], p[3]]),
       markLine: { symbol: "none", silent: true, data: data.events.slice(0, 100).map((e) => ({ xAxis: e.t, label: { show: false } })) } }],
   });
