@@ -106,7 +106,9 @@ class Device(asyncio.Protocol):
             self._received(data)
             return
         self._keep(self.tail + data)
-        if not self.greeted:
+        if self.front.kept > self.limits.kept:
+            self.front.spoilt(self, self.tail, "too much is half said")
+        elif not self.greeted:
             self._greet()
 
     def _received(self, data: bytes) -> None:
