@@ -185,8 +185,8 @@ def running(folder: Path, *, durable: bool, lanes: int = 1) -> Iterator[Platform
     gateway = SPAWN.Process(target=serve, args=(nats.url, nats.mqtt_url, ports, lanes, ready, stop), daemon=True)
     gateway.start()
     try:
-        if not ready.wait(60):
-            raise RuntimeError("the gateway did not start within a minute")
+        if not ready.wait(180):  # after a change the loops are compiled anew
+            raise RuntimeError("the gateway did not start within three minutes")
         first.disconnect()
         yield Platform(nats, ports, {"nats": psutil.Process(engine.pid), "gateway": psutil.Process(gateway.pid)})
     finally:
