@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
+from zhenan.server.embedded import free_port
 from zhenan.telemetry.codecs.mqtt_json import MAX_PAYLOAD
 from zhenan.telemetry.gateway.mqtt_front import MqttLimits
 from zhenan.telemetry.gateway.mqtt_link import Broker, Device
@@ -418,6 +419,23 @@ def test_a_broker_that_is_away_ends_the_connections_and_lets_them_in_again_later
             reader, writer = await device(tmp_nats, up.port("mqtt"))
             writer.write(said(0))
             assert await heard(reader, 4) == pubacks(1)
+
+    run(story())
+
+
+def test_a_broker_whose_address_leads_back_here_is_found_out(tmp_nats):
+    async def story():
+        port = free_port(0)
+        circle = with_front(tmp_nats, port=port) | {"mqtt_broker": ("127.0.0.1", port)}
+        async with gateway(tmp_nats, ROWS, mqtt=False, **circle) as up:
+            for _ in range(2):
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                writer.write(connect())
+                assert await ended(reader) == b""
+            await until(lambda: _of(not up.gateway.front.open))
+            assert up.gateway.counters.get("connections", "mqtt") < 20
+            assert up.gateway.counters.get("mqtt_broker_is_here") == 2
+            assert not up.gateway.front.meeting
 
     run(story())
 
