@@ -24,6 +24,7 @@ PROGRAMS = 32  # that send them, each for devices of its own, so that these keep
 ROWS = 4000  # readings in an HTTP body
 CONNECTIONS = 8
 IN_FLIGHT = 256
+LINES = 1000  # devices of the cloud that come over MQTT, each by a connection of its own
 TOKEN = "zk_bench"
 UNANSWERED = 16  # frames of a connection
 FIRST_OF_CLOUD = DEVICES * (VALUES + OBJECTS + PLACES) + 1  # point id
@@ -80,12 +81,12 @@ async def mqtt_connected(url: str, name: str) -> tuple[asyncio.StreamReader, asy
     return reader, writer
 
 
-async def _publish(url: str, name: str, packets: list[bytes], begin: asyncio.Event) -> None:
+async def _publish(url: str, name: str, packets: list[bytes], begin: asyncio.Event, in_flight: int = IN_FLIGHT) -> None:
     reader, writer = await mqtt_connected(url, name)
     await begin.wait()
     sent = answered = 0
     while answered < 4 * len(packets):  # a PUBACK has four bytes
-        until = min(len(packets), answered // 4 + IN_FLIGHT)
+        until = min(len(packets), answered // 4 + in_flight)
         if until > sent:
             writer.write(b"".join(packets[sent:until]))
             sent = until
@@ -110,6 +111,29 @@ def publish(mqtt_url: str, samples: int, messages: int, began_ms: int, started: 
         begin = asyncio.Event()
         tasks = [asyncio.create_task(_publish(mqtt_url, f"bench{n}", mine, begin)) for n, mine in enumerate(packets)]
         await asyncio.sleep(0.5)
+        started.begin()
+        begin.set()
+        await asyncio.gather(*tasks)
+
+    _run(body_(), started)
+
+
+def publish_each(mqtt_url: str, messages: int, began_ms: int, started: Clock) -> None:
+    """MQTT devices with a connection each, which wait for one answer before they say the next."""
+
+    def made(n: int) -> list[bytes]:
+        found = []
+        for k in range(messages // LINES):
+            values = {f"v{v}": (n + k + v) % 40 for v in range(VALUES)}
+            payload = json.dumps({"ts": began_ms + k, "values": values}, separators=(",", ":")).encode()
+            found.append(mqtt_packet(f"d/h{n:05d}/up/telemetry", payload, k % 65_535 + 1))
+        return found
+
+    async def body_() -> None:
+        begin = asyncio.Event()
+        everything = [made(n) for n in range(LINES)]
+        tasks = [asyncio.create_task(_publish(mqtt_url, f"each{n}", everything[n], begin, 1)) for n in range(LINES)]
+        await asyncio.sleep(3)
         started.begin()
         begin.set()
         await asyncio.gather(*tasks)

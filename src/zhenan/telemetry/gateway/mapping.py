@@ -6,13 +6,14 @@ finds at most one value in a sample; a channel whose path finds none was not rep
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, Final, Literal
 
 import jsonpath
 import msgspec
 from jsonpath.exceptions import JSONPathError
+from jsonpath.selectors import IndexSelector, NameSelector
 
 from zhenan.telemetry.codecs.base import CodecError, Reading
 from zhenan.telemetry.codecs.mqtt_json import MAX_KEYS, ItemError, Payload, Reader, load
@@ -59,6 +60,42 @@ def path_fault(path: str, *, one: bool) -> str:
     return ""
 
 
+def finder(path: str) -> Callable[[Any], list[Any]]:
+    """What finds the value of a singular path, as the library's `findall` does, but walks names and numbers itself."""
+    compiled = jsonpath.compile(path)
+    if not isinstance(compiled, jsonpath.JSONPath):
+        return compiled.findall
+    steps: list[str | int] = []
+    for one in (selector for segment in compiled.segments for selector in segment.selectors):
+        if isinstance(one, NameSelector):
+            steps.append(one.name)
+        elif isinstance(one, IndexSelector):
+            steps.append(one.index)
+        else:
+            return compiled.findall
+    if not compiled.singular_query():
+        return compiled.findall
+
+    def find(document: Any) -> list[Any]:
+        value = document
+        for step in steps:
+            if type(value) is dict and type(step) is str:
+                if step not in value:
+                    return []
+                value = value[step]
+            elif type(value) is list and type(step) is int:
+                if not -len(value) <= step < len(value):
+                    return []
+                value = value[step]
+            elif type(step) is int and type(value) is dict:  # the library may take the number for a name
+                return compiled.findall(document)
+            else:
+                return []
+        return [value]
+
+    return find
+
+
 class Compiled:
     """A layout ready for use. Raises PathFault for a path that is none."""
 
@@ -70,8 +107,8 @@ class Compiled:
                 raise PathFault(fault)
         self.layout = layout
         self._samples = None if layout.samples == "$" else jsonpath.compile(layout.samples)
-        self._ts = jsonpath.compile(layout.ts) if layout.ts else None
-        self._channels = [(name, jsonpath.compile(path)) for name, path in layout.channels.items()]
+        self._ts = finder(layout.ts) if layout.ts else None
+        self._channels = [(name, finder(path)) for name, path in layout.channels.items()]
 
     def decode(
         self,
@@ -106,7 +143,7 @@ class Compiled:
             reader.errors.append(ItemError(f"{where}.ts".lstrip("."), err.reason))
             return
         for name, path in self._channels:
-            found = path.findall(sample)
+            found = path(sample)
             if not found:
                 continue
             try:
@@ -117,7 +154,7 @@ class Compiled:
                 reader.readings.append(Reading(reader.device, name, ts_ms, value, quality))
 
     def _time(self, sample: Any) -> Any:
-        found = self._ts.findall(sample) if self._ts is not None else []
+        found = self._ts(sample) if self._ts is not None else []
         if not found:
             return None
         ts = found[0]

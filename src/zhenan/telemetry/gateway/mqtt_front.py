@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 import time
+from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Final
@@ -33,6 +34,7 @@ from zhenan.telemetry.gateway.registry import Registry
 log = structlog.get_logger("zhenan.gateway")
 _TURN: Final = 262_144  # bytes that are read before others have their turn
 _AT_ONCE: Final = 64  # connections to the broker that are being made
+_SAME, _NAMELESS = 4, 256  # connections that wait for their welcome under one name, or under none
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Front:
         self._packets = Packets.room(MESSAGES)
         self._tasks: set[asyncio.Task[None]] = set()
         self._meeting = asyncio.Semaphore(_AT_ONCE)
+        self.meeting: Counter[str] = Counter()  # names that wait for their welcome
         self._roomless: set[Device] = set()
         self.warming: asyncio.Task[None] | None = None
         self._server: asyncio.Server | None = None
@@ -114,14 +117,32 @@ class Front:
         self.open.add(device)
         self.counters.add("connections", "mqtt")
 
+    def met(self, device: Device) -> None:
+        """It waits no more for its welcome."""
+        self.meeting[device.client] -= 1
+        if not self.meeting[device.client]:
+            del self.meeting[device.client]
+
     def gone(self, device: Device) -> None:
         """A connection less."""
+        if device.greeted and not device.welcome:
+            self.met(device)
         self.open.discard(device)
         self._due.pop(device, None)
         self._roomless.discard(device)
 
     def introduce(self, device: Device, greeting: Greeting) -> None:
-        """Bring a device to the broker, not too many at once."""
+        """Bring a device to the broker, not too many at once.
+
+        One name that waits for its welcome several times over is a sign that the broker's address leads back here.
+        """
+        device.client = greeting.client
+        self.meeting[device.client] += 1
+        if self.meeting[device.client] > (_SAME if device.client else _NAMELESS):
+            self.counters.add("mqtt_broker_is_here")
+            log.error("gateway.mqtt_broker_not_behind", broker=self.broker, hint="MQTT_URL is the broker's own port")
+            device.abort()
+            return
 
         async def meet() -> None:
             async with self._meeting:

@@ -106,7 +106,9 @@ class Device(asyncio.Protocol):
             self._received(data)
             return
         self._keep(self.tail + data)
-        if not self.greeted:
+        if self.front.kept > self.limits.kept:
+            self.front.spoilt(self, self.tail, "too much is half said")
+        elif not self.greeted:
             self._greet()
 
     def _received(self, data: bytes) -> None:
@@ -217,7 +219,7 @@ class Device(asyncio.Protocol):
         if self.ending:
             broker.transport.close()
             return
-        self.client, self.keepalive_s = greeting.client, 1.5 * greeting.keepalive_s
+        self.keepalive_s = 1.5 * greeting.keepalive_s
         self.takes = greeting.level == 4 and greeting.user == self.front.user
         said = bytearray(self.tail[: greeting.end])
         said[greeting.keepalive_at : greeting.keepalive_at + 2] = b"\0\0"
@@ -227,6 +229,7 @@ class Device(asyncio.Protocol):
     def welcomed(self, *, accepted: bool) -> None:
         """The broker has answered."""
         self.welcome = True
+        self.front.met(self)
         self.partial_since = time.monotonic()
         if not accepted:  # it closes the connection itself
             self._keep(b"")

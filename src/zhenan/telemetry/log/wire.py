@@ -20,6 +20,7 @@ from nats.protocol.parser import AWAITING_CONTROL_LINE, AWAITING_MSG_PAYLOAD, Pa
 READ: Final = 262_144  # bytes of small messages that are read at a time
 LARGE: Final = 65_536  # bytes from which a message gets a place of its own
 _END: Final = b"\r\n"
+_LINE: Final = 4096  # bytes that the first line of a message has at most
 Direct = Callable[[bytes, bytes, bytes, bytes], None]  # subject, reply, data, headers with their first line
 _log = logging.getLogger(__name__)
 
@@ -117,6 +118,7 @@ class WireClient(Client):
     def __init__(self) -> None:
         super().__init__()
         self._direct: dict[int, Direct] = {}
+        self._half = b""  # the beginning of a message that is not all here
 
     async def subscribe_direct(self, subject: str, take: Direct) -> Subscription:
         """Hear a subject without anything between: `take` is called as each message is read, its headers unread. Ended
@@ -152,6 +154,7 @@ class WireClient(Client):
         reader._buffer.clear()
         wire.ended = reader.at_eof()
         writer.transport.set_protocol(wire)
+        self._half = b""
         if reader._paused:
             writer.transport.resume_reading()
         try:
@@ -177,13 +180,52 @@ class WireClient(Client):
             if await self._large(wire, parser):
                 return True
         elif data := await wire.take():
-            await parser.parse(data)
+            await self._parse(data)
             return True
         if not self.is_closed and not self.is_reconnecting:
             gone = nats.errors.UnexpectedEOF()
             await self._error_cb(gone)
             await self._process_op_err(gone)
         return False
+
+    async def _parse(self, data: bytes) -> None:
+        """Hand over what is heard directly; all else is the package's."""
+        parser = self._ps
+        if not (self._direct or self._half) or parser.state != AWAITING_CONTROL_LINE or parser.buf:
+            await parser.parse(data)
+            return
+        data, self._half, at = self._half + data, b"", 0
+        while at < len(data):
+            begin, at = self._directly(data, at)
+            if begin < at:
+                await parser.parse(data[begin:at])
+
+    def _directly(self, data: bytes, at: int) -> tuple[int, int]:
+        """(where what is the package's begins, where it ends) behind the messages at `at` that are heard directly. The
+        beginning of a message is kept until the rest of it comes; one that gets a place of its own is the package's."""
+        while data.startswith((b"HMSG ", b"MSG "), at):
+            end = data.find(_END, at, at + _LINE)
+            if end < 0:
+                break
+            words = data[at:end].split()
+            headed, size, begin = words[0] == b"HMSG", int(words[-1]), end + 2
+            after = begin + size + 2
+            if after > len(data):
+                break
+            take = self._direct.get(int(words[2]))
+            if take is None:
+                return at, after
+            middle = begin + (int(words[-2]) if headed else 0)
+            reply = words[3] if len(words) == (6 if headed else 5) else b""
+            take(words[1], reply, data[middle : begin + size], data[begin:middle])
+            at = after
+        else:
+            end = data.find(_END, at)
+            return at, len(data) if end < 0 else end + 2
+        if len(data) - at < LARGE and (end < 0 or size < LARGE):
+            self._half = data[at:]
+            at = len(data)
+        return at, len(data)
 
     async def _large(self, wire: Wire, parser: Parser) -> bool:
         """The rest of a large message, of which the parser has the beginning."""

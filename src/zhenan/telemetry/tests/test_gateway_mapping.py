@@ -2,12 +2,13 @@
 
 import json
 
+import jsonpath
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zhenan.telemetry.codecs.base import CodecError
-from zhenan.telemetry.gateway.mapping import Compiled, Layout, PathFault, compiled, path_fault, written
+from zhenan.telemetry.gateway.mapping import Compiled, Layout, PathFault, compiled, finder, path_fault, written
 
 AT = 1_772_000_000_000
 SHAPE = Layout(
@@ -89,3 +90,21 @@ def test_no_payload_breaks_it(payload):
         return
     assert all(abs(r.value) < float("inf") for r in found.readings)
     assert found.readings or found.errors
+
+
+nested = st.recursive(
+    st.none() | st.integers(0, 9) | st.text("ab0", max_size=2),
+    lambda more: (
+        st.lists(more, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "0", "-1", ""]), more, max_size=3)
+    ),
+    max_leaves=12,
+)
+steps = st.lists(st.sampled_from([".a", ".b", "['0']", "['']", "[0]", "[1]", "[-1]", "[-3]"]), max_size=4)
+
+
+@settings(max_examples=200, deadline=None)
+@given(nested, steps)
+def test_a_path_walked_finds_what_the_library_finds(document, path):
+    text = "$" + "".join(path)
+    documents = document if isinstance(document, dict | list) else {"a": document}
+    assert finder(text)(documents) == jsonpath.compile(text).findall(documents)
