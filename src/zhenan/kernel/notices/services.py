@@ -15,6 +15,8 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 
+from zhenan.kernel.events.among import among
+from zhenan.kernel.events.building import built
 from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import announce_to
 from zhenan.kernel.notices.models import Delivery, Notice
@@ -115,12 +117,14 @@ def tell_many(tellings: Sequence[Telling], *, at: datetime) -> list[Notice]:
             title, body = words[person.language]
             wanted.setdefault(
                 (person.pk, telling.key),
-                Notice(
-                    recipient=person, key=telling.key, kind=telling.kind, level=telling.level, url=telling.url,
-                    target=telling.target, created_at=at, title=title, body=body,
+                built(
+                    Notice, {"recipient": person}, key=telling.key, kind=telling.kind, level=telling.level,
+                    url=telling.url, target=telling.target, created_at=at, title=title, body=body,
                 ),
             )  # fmt: skip
-    told = Notice.objects.filter(key__in={key for _, key in wanted}, recipient__in={pk for pk, _ in wanted})
+    told = Notice.objects.filter(
+        key__among=among({key for _, key in wanted}), recipient__among=among({pk for pk, _ in wanted})
+    )
     known = set(told.values_list("recipient_id", "key")) if wanted else set()
     fresh = [notice for place, notice in wanted.items() if place not in known]
     create_many(fresh)
