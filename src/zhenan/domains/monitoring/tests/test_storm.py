@@ -26,12 +26,26 @@ def statements_for(transitions):
     return len(asked)
 
 
-def test_a_batch_costs_as_many_statements_for_a_thousand_alarms_as_for_three_hundred(detectors):
+def test_a_batch_costs_as_many_statements_for_five_hundred_alarms_as_for_a_hundred(detectors):
     record_transitions(raises(detectors(30)), at=NOON)  # from here on summaries grow
-    few, many = detectors(300), detectors(1000)
+    few, many = detectors(100), detectors(recording.AT_ONCE)
     assert statements_for(raises(many)) == statements_for(raises(few)) < 35
     assert statements_for(raises(many, kind="clear", after_s=9)) == statements_for(raises(few, kind="clear", after_s=9))
-    assert Alarm.objects.exclude(cleared_at=None).count() == 1300
+    assert Alarm.objects.exclude(cleared_at=None).count() == 600
+
+
+def test_more_than_a_batch_takes_is_recorded_in_several_each_seen_at_once(detectors, monkeypatch):
+    monkeypatch.setattr(recording, "AT_ONCE", 20)
+    points = detectors(50)
+    words = [*raises(points), *raises(points, kind="clear", after_s=9)]
+    done = record_transitions(words, at=NOON)
+    assert (len(done.raised), len(done.cleared)) == (
+        50,
+        50,
+    )  # a clear comes in a later one than its raise
+    alarms = Alarm.objects.filter(cleared_at=NOON + timedelta(seconds=9))
+    assert alarms.count() == Deadline.objects.count() == Event.objects.filter(kind="alarm.cleared").count() == 50
+    assert StormSummary.objects.get(recipient__username="grid_worker").count == 40
 
 
 def test_a_storm_is_told_one_by_one_up_to_a_bound_and_then_as_one_summary(detectors, personas):
