@@ -1,7 +1,8 @@
 """A storm at its pace, seen from open pages: how long from the judge's word to the row, the live feed and the list.
 
 A web process of its own; pages that listen to the feed over HTTP and ask for the list of alarms again as the page's
-script does; here the judge's words come at the pace, and are recorded as the judge does it: all that came meanwhile.
+script does; here the judge's words come at the pace, and are recorded as the judge does it: what came meanwhile, in
+transactions of at most AT_ONCE.
 """
 
 from __future__ import annotations
@@ -126,12 +127,12 @@ def session_of(user: Any) -> str:
 
 def paced(words: Sequence[Any], rate: float) -> tuple[float, list[tuple[int, int, float, float]]]:
     """Record words as they come due. (When the first was due; each batch: its ends, when it began, was committed)."""
-    from zhenan.domains.monitoring.services import record_transitions
+    from zhenan.domains.monitoring.recording import AT_ONCE, record_transitions
 
     began, done, batches = time.time() + 0.2, 0, []
     while done < len(words):
         now = time.time()
-        due = min(len(words), int((now - began) * rate))
+        due = min(len(words), done + AT_ONCE, int((now - began) * rate))
         if due <= done:
             time.sleep(0.002)
             continue

@@ -19,6 +19,9 @@ from zhenan.domains.monitoring.holding import Holding
 from zhenan.domains.monitoring.limits import PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, HeldAlarm, Point
 from zhenan.domains.monitoring.queries import rule_of
+from zhenan.domains.monitoring.reading import Reader
+from zhenan.kernel.events.among import among
+from zhenan.kernel.events.building import built
 from zhenan.kernel.events.copying import create_many
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.ids import alarm_id
@@ -60,9 +63,8 @@ class Episodes:
         self.withdrawn: dict[UUID, str] = {}  # why some of those ended that no reading ended
         self.fresh_held: list[HeldAlarm] = []
         self.unknown = 0
-        self.held: dict[UUID, HeldAlarm] = {
-            held.pk: held for held in HeldAlarm.objects.select_for_update().filter(pk__in=self.ids).order_by("pk")
-        } if self.ids else {}  # fmt: skip
+        named = HeldAlarm.objects.select_for_update().filter(pk__among=among(self.ids)).order_by("pk")
+        self.held: dict[UUID, HeldAlarm] = {held.id: held for held in named} if self.ids else {}
         over = Q(until__lte=at) | Q(until=None, under__cleared_at__lte=at - PARENT_WAIT)
         if (
             not transitions
@@ -72,8 +74,9 @@ class Episodes:
         due = HeldAlarm.objects.select_for_update(skip_locked=True, of=("self",)).filter(
             over, cleared_at=None, released_at=None
         )
-        self._due = {held.pk: held for held in due.order_by("until", "pk")}
+        self._due = {held.id: held for held in due.order_by("until", "pk")}
         self.held |= {pk: held for pk, held in self._due.items() if pk not in self.held}
+        self._read = Reader()
         self.points = self._points(transitions)
         self._read_stages(transitions)
         self._read_alarms()
@@ -86,8 +89,7 @@ class Episodes:
     def _points(self, transitions: Sequence[Transition]) -> dict[int, Point]:
         wanted = {int(t.point) for t in transitions if t.kind == "raise" or self._covers(t.rule)}
         wanted |= {held.point_id for held in self.held.values()}
-        rows = Point.objects.select_related("device__subject__division", "device__subject__organisation")
-        return rows.in_bulk(list(wanted)) if wanted else {}
+        return self._read.points(wanted) if wanted else {}
 
     def _read_stages(self, transitions: Sequence[Transition]) -> None:
         """The stages that the batch names, and those that stand where it begins one of the same family."""
@@ -96,17 +98,15 @@ class Episodes:
         self.staged = any(self.family(code) for code in codes) or bool(codes - {c for c in codes if self.rule_of(c)})
         self.staged |= any(t.why for t in transitions)  # its rule may have had a family when it was raised
         if self.staged:
-            named = AlarmStage.objects.filter(pk__in=[*self.ids, *self.held])
-            standing = AlarmStage.objects.filter(point__in=list(self.points), cleared_at=None)
-            alarms = {stage.alarm_id for stage in named.union(standing)}
-            self.stages = {stage.pk: stage for stage in AlarmStage.objects.filter(alarm__in=alarms)}
+            named = AlarmStage.objects.filter(pk__among=among([*self.ids, *self.held]))
+            standing = AlarmStage.objects.filter(point__among=among(self.points), cleared_at=None)
+            alarms = {pk for (pk,) in named.values_list("alarm_id").union(standing.values_list("alarm_id"))}
+            rows = AlarmStage.objects.filter(alarm__among=among(alarms)).order_by("raised_at", "-level")
+            self.stages = {stage.id: stage for stage in rows} if alarms else {}
 
     def _read_alarms(self) -> None:
         wanted = {*self.ids, *self.held, *(stage.alarm_id for stage in self.stages.values())}
-        rows = Alarm.objects.filter(pk__in=wanted).select_related("subject__division", "device", "point")
-        self.alarms: dict[UUID, Alarm] = (
-            {alarm.pk: alarm for alarm in rows.select_for_update(of=("self",)).order_by("pk")} if wanted else {}
-        )
+        self.alarms = self._read.alarms(wanted) if wanted else {}
         self._stages_of: dict[UUID, list[AlarmStage]] = {}
         for stage in self.stages.values():
             stage.alarm = self.alarms[stage.alarm_id]  # one object for one row
@@ -142,7 +142,7 @@ class Episodes:
                 held.under, held.until = gone, None
                 self._touch("held", held)
                 continue
-            orphan = held.until is None and held.pk in self._due  # its parent's alarm ended where nobody saw it
+            orphan = held.until is None and held.id in self._due  # its parent's alarm ended where nobody saw it
             if _waits(held) and (orphan or (held.until is not None and held.until <= self.at)):
                 self._release(held, held.until or self.at)
 
@@ -166,23 +166,23 @@ class Episodes:
     def _begin(self, made: Raise) -> None:
         """The raise becomes an alarm, or a stage of the one that its family has at the point."""
         family = self.family(made.rule)
-        standing = self._open.get((made.point.pk, family)) if family else None
+        standing = self._open.get((made.point.id, family)) if family else None
         alarm = standing or _alarm(made, self.rule_of(made.rule), self._spec_of(made.rule))
         if standing is None:
-            self.alarms[alarm.pk] = alarm
+            self.alarms[alarm.id] = alarm
             self.fresh.append(alarm)
-            self.made[alarm.pk] = made
+            self.made[alarm.id] = made
             if self._covers(alarm.rule):
                 self.holding.gone[alarm.device_id] = alarm
         if family:
-            stage = AlarmStage(
-                id=made.id, alarm=alarm, point=made.point, family=family, rule=made.rule, level=made.level,
-                value=made.value, onset=made.onset, raised_at=made.raised_at,
+            stage = built(
+                AlarmStage, {"alarm": alarm, "point": made.point}, id=made.id, family=family, rule=made.rule,
+                level=made.level, value=made.value, onset=made.onset, raised_at=made.raised_at,
             )  # fmt: skip
-            self.stages[stage.pk] = stage
-            self._stages_of.setdefault(alarm.pk, []).append(stage)
+            self.stages[stage.id] = stage
+            self._stages_of.setdefault(alarm.id, []).append(stage)
             self._new_stages.append(stage)
-            self._open[made.point.pk, family] = alarm
+            self._open[made.point.id, family] = alarm
             if standing is not None:
                 self._restage(alarm, stage)
 
@@ -192,14 +192,14 @@ class Episodes:
         self._show_gravest(alarm)
         if stage.level < worst:
             self.graver.append(stage)
-            if alarm.pk in self.made:  # nobody knows of it yet: one word for both
+            if alarm.id in self.made:  # nobody knows of it yet: one word for both
                 alarm.respond_by = min(alarm.respond_by, respond_by(stage.raised_at, self.rule_of(stage.rule)))
         self._touch("alarms", alarm)
 
     def _show_gravest(self, alarm: Alarm) -> None:
-        standing = [stage for stage in self._stages_of[alarm.pk] if stage.cleared_at is None]
-        shown = min(standing or self._stages_of[alarm.pk], key=lambda stage: (stage.level, stage.raised_at))
-        peak = min(stage.level for stage in self._stages_of[alarm.pk])
+        standing = [stage for stage in self._stages_of[alarm.id] if stage.cleared_at is None]
+        shown = min(standing or self._stages_of[alarm.id], key=lambda stage: (stage.level, stage.raised_at))
+        peak = min(stage.level for stage in self._stages_of[alarm.id])
         rule = self.rule_of(shown.rule)
         if shown.rule != alarm.rule:
             alarm.rule, alarm.rule_spec = shown.rule, _spec(rule)
@@ -227,7 +227,7 @@ class Episodes:
         stage.cleared_at = max(at, stage.raised_at)
         self._touch("stages", stage)
         alarm = self.alarms[stage.alarm_id]
-        if all(one.cleared_at is not None for one in self._stages_of[alarm.pk]):
+        if all(one.cleared_at is not None for one in self._stages_of[alarm.id]):
             self._open.pop((stage.point_id, stage.family), None)
             self._show_gravest(alarm)
             self._end(alarm, stage.cleared_at, why)
@@ -254,7 +254,7 @@ class Episodes:
             if alarm.cleared_at is None and self._covers(alarm.rule):
                 for held in self.holding.children_of(alarm, self.held):
                     held.under, held.until = alarm, None
-                    self.held.setdefault(held.pk, held)
+                    self.held.setdefault(held.id, held)
                     self._touch("held", held)
 
     def _wait_again(self, alarm: Alarm) -> None:
@@ -264,7 +264,7 @@ class Episodes:
                 del self.holding.gone[alarm.device_id]
             for held in self.holding.under(alarm, self.held):
                 held.until = self.holding.end_of_wait(alarm.cleared_at or self.at)
-                self.held.setdefault(held.pk, held)
+                self.held.setdefault(held.id, held)
                 self._touch("held", held)
 
     def _release(self, held: HeldAlarm, at: datetime) -> None:
@@ -273,11 +273,11 @@ class Episodes:
         point = self.points.get(held.point_id)
         if point is None:
             point = Point.objects.select_related("device__subject__division").get(pk=held.point_id)
-            self.points[point.pk] = point
+            self.points[point.id] = point
         raised_at = max(at, held.raised_at)
-        made = Raise(held.pk, point, held.rule, held.level, held.value, held.onset, raised_at, held.parts)
+        made = Raise(held.id, point, held.rule, held.level, held.value, held.onset, raised_at, held.parts)
         still = self.holding.held(made, waited=True)
-        if still is None or held.pk in self.alarms:
+        if still is None or held.id in self.alarms:
             self._begin(made)
             return
         held.released_at = None  # one reason is over, another holds
@@ -287,10 +287,10 @@ class Episodes:
     # ---- write
 
     def _touch(self, kind: str, row: Any) -> None:
-        self._changed[kind][row.pk] = row
+        self._changed[kind][row.id] = row
 
     def _old(self, kind: str, fresh: Iterable[Any]) -> list[Any]:
-        new = {row.pk for row in fresh}
+        new = {row.id for row in fresh}
         return [row for pk, row in self._changed[kind].items() if pk not in new]
 
     def write(self) -> None:
@@ -321,9 +321,9 @@ def respond_by(raised_at: datetime, rule: AlarmRule | None) -> datetime:
 
 def _alarm(made: Raise, rule: AlarmRule | None, spec: dict[str, Any]) -> Alarm:
     device = made.point.device
-    return Alarm(
-        id=made.id, point=made.point, device=device, subject=device.subject, programme=device.programme, rule=made.rule,
-        rule_spec=spec, measure=made.point.measure, level=made.level, value=made.value, onset=made.onset,
-        raised_at=made.raised_at, parts=made.parts,
+    return built(
+        Alarm, {"point": made.point, "device": device, "subject": device.subject}, id=made.id,
+        programme=device.programme, rule=made.rule, rule_spec=spec, measure=made.point.measure, level=made.level,
+        value=made.value, onset=made.onset, raised_at=made.raised_at, parts=made.parts,
         respond_by=respond_by(made.raised_at, rule),
     )  # fmt: skip

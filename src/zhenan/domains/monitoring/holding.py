@@ -13,6 +13,7 @@ from django.db.models import Q
 from zhenan.domains.monitoring.limits import PARENT_ALIVE, PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, Device, HeldAlarm, Maintenance, Point
 from zhenan.domains.monitoring.queries import rule_of
+from zhenan.kernel.events.among import among
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.backtest.found import OPEN
 from zhenan.telemetry.backtest.holding import Gone, Quiet, Span
@@ -40,10 +41,11 @@ class Holding:
         since = at if earliest is None else min(at, datetime.fromtimestamp(earliest / 1000, UTC))
         self.windows = _windows(list(devices.values()), since)
         parents = {device.parent_id for device in devices.values() if device.parent_id is not None}
-        self.parents = Device.objects.in_bulk(list(parents)) if parents else {}
+        found = Device.objects.filter(pk__among=among(parents)) if parents else ()
+        self.parents = {device.pk: device for device in found}
         self.gone: dict[int, Alarm] = {}  # a parent → its alarm that covers its children
         if parents:
-            for alarm in Alarm.objects.filter(device__in=parents, cleared_at=None).order_by("-raised_at"):
+            for alarm in Alarm.objects.filter(device__among=among(parents), cleared_at=None).order_by("-raised_at"):
                 rule = rule_of(alarm.rule)
                 if rule is not None and rule.covers:
                     self.gone[alarm.device_id] = alarm
@@ -113,8 +115,8 @@ def windows_of(devices: Sequence[Device]) -> Q:
     """The windows that could concern any of the devices."""
     ids = {device.pk for device in devices} | {d.parent_id for d in devices if d.parent_id is not None}
     return (
-        Q(device__in=ids)
-        | Q(subject__in={device.subject_id for device in devices})
+        Q(device__among=among(ids))
+        | Q(subject__among=among({device.subject_id for device in devices}))
         | Q(device=None, subject=None, programme__in={device.programme for device in devices})
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from uuid import UUID
+from typing import Any
 
 from django.utils import timezone
 
@@ -22,27 +22,35 @@ class Recipients:
     def __init__(
         self, alarms: Sequence[tuple[Alarm, AlarmRule | None]], at: datetime, *, roles: Iterable[str] = ()
     ) -> None:
-        self._roles = {alarm.pk: tuple(rule.tell) if rule else () for alarm, rule in alarms}
+        self._places = {alarm.id: alarm.subject.place for alarm, _rule in alarms}
+        self._roles = {alarm.id: tuple(rule.tell) if rule else () for alarm, rule in alarms}
         self._holders = Holders(
-            {*FALLBACK, *roles, *(role for names in self._roles.values() for role in names)},
-            places=[(alarm.subject.place["path"], alarm.subject.place["organisations"]) for alarm, _rule in alarms],
+            {*FALLBACK, *roles, *(role for names in set(self._roles.values()) for role in names)},
+            places=[(place["path"], place["organisations"]) for place in self._places.values()],
             day=timezone.localdate(at),
         )
-        self._found: dict[UUID, list[tuple[User, str]]] = {}
+        self._found: dict[tuple[Any, ...], tuple[list[User], list[tuple[User, str]]]] = {}
 
     def of(self, alarm: Alarm) -> list[User]:
         """People to tell, the roles in the order of the rule; nobody found: the town, district, city office in turn."""
-        return [user for user, _role in self.by_role(alarm)]
+        return self._look(alarm)[0]
 
     def by_role(self, alarm: Alarm) -> list[tuple[User, str]]:
         """The same people, each with the role for which he or she is told."""
-        if alarm.pk not in self._found:
-            self._found[alarm.pk] = self._look(alarm)
-        return self._found[alarm.pk]
+        return self._look(alarm)[1]
 
-    def _look(self, alarm: Alarm) -> list[tuple[User, str]]:
+    def _look(self, alarm: Alarm) -> tuple[list[User], list[tuple[User, str]]]:
+        """Looked for once a place and rule."""
+        place = self._places[alarm.id]
+        key = (self._roles[alarm.id], place["path"], tuple(place["organisations"]), alarm.programme)
+        if key not in self._found:
+            found = self._nearest(alarm)
+            self._found[key] = [user for user, _role in found], found
+        return self._found[key]
+
+    def _nearest(self, alarm: Alarm) -> list[tuple[User, str]]:
         found: dict[int, tuple[User, str]] = {}
-        for role in self._roles[alarm.pk]:
+        for role in self._roles[alarm.id]:
             found |= {user.pk: (user, role) for user in self.in_role(alarm, role) if user.pk not in found}
         for role in FALLBACK:
             if found:
@@ -52,7 +60,7 @@ class Recipients:
 
     def in_role(self, alarm: Alarm, role: str) -> list[User]:
         """Holders of one role: of those that rules name, or of `roles`."""
-        place = alarm.subject.place
+        place = self._places[alarm.id]
         return self._holders.of(
             role, path=place["path"], organisations=place["organisations"], programme=alarm.programme
         )

@@ -19,6 +19,7 @@ from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring.limits import STORM_SPAN, TOLD_SINGLY
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, StormSummary
+from zhenan.kernel.events.among import among
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.notices.services import Telling
 from zhenan.kernel.people.models import User
@@ -106,7 +107,7 @@ def _told(callings: Sequence[Calling], at: datetime, storm: Storm) -> dict[int, 
     """How many alarms of each level (1-4) each person was told of singly within the span before."""
     people = {person.pk for calling in callings for person in calling.people}
     rows = Notice.objects.filter(
-        recipient__in=people, kind=storm.kind, created_at__gt=at - STORM_SPAN, created_at__lte=at
+        recipient__among=among(people), kind=storm.kind, created_at__gt=at - STORM_SPAN, created_at__lte=at
     )
     told: dict[int, list[int]] = {}
     for person, level, count in rows.values_list("recipient_id", "level").annotate(n=Count("pk")).order_by():

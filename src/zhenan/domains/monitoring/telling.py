@@ -16,6 +16,8 @@ from zhenan.domains.monitoring.models import Alarm, AlarmStage, Device, DeviceCo
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.domains.monitoring.recipients import Recipients
 from zhenan.domains.monitoring.storms import Calling, folded
+from zhenan.kernel.events.among import among
+from zhenan.kernel.events.building import built
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.events.services import record_many
 from zhenan.kernel.notices.services import Telling, reword_many, tell_many
@@ -66,7 +68,7 @@ def _raised(episodes: Episodes) -> list[dict[str, Any]]:
             "data": {"rule": made.rule, "level": made.level, "value": made.value, "measure": alarm.measure},
             **alarm.subject.place,
         }
-        for alarm, made in ((alarm, episodes.made[alarm.pk]) for alarm in episodes.fresh)
+        for alarm, made in ((alarm, episodes.made[alarm.id]) for alarm in episodes.fresh)
     ]
 
 
@@ -142,10 +144,9 @@ def _open_deadlines(alarms: Sequence[Alarm], people: Recipients) -> None:
         told: list[User] = people.of(alarm)
         place = alarm.subject.place
         rows.append(
-            Deadline(
-                target=key_of(alarm), kind="alarm.respond", owner=told[0] if told else None,
-                started_at=min(alarm.raised_at, alarm.respond_by), due_at=alarm.respond_by, path=place["path"],
-                organisations=place["organisations"], programme=place["programme"],
+            built(
+                Deadline, {"owner": told[0] if told else None}, target=key_of(alarm), kind="alarm.respond",
+                started_at=min(alarm.raised_at, alarm.respond_by), due_at=alarm.respond_by, **place,
             )
         )  # fmt: skip
     open_deadlines(rows)
@@ -168,19 +169,20 @@ def _commands(alarms: Sequence[Alarm], episodes: Episodes, at: datetime) -> list
     if not acts:
         return []
     wanted = Device.objects.active().filter(
-        subject__in={alarm.subject_id for alarm, _act in acts}, model__in={act.model for _alarm, act in acts}
+        subject__among=among({alarm.subject_id for alarm, _act in acts}),
+        model__in={act.model for _alarm, act in acts},
     )
     devices: dict[tuple[int, str], list[Device]] = {}
     for device in wanted.order_by("pk"):
         devices.setdefault((device.subject_id, device.model), []).append(device)
-    rows = DeviceCommand.objects.filter(alarm__in={alarm.pk for alarm, _act in acts}, asked_by=None)
+    rows = DeviceCommand.objects.filter(alarm__among=among({alarm.id for alarm, _act in acts}), asked_by=None)
     known = set(rows.values_list("alarm_id", "device_id", "command"))
     fresh: dict[Any, DeviceCommand] = {}
     for alarm, act in acts:
         model = registry().device_model(act.model)
         command = next(c for c in model.commands if c.code == act.command)  # the pack's check saw to it
         for device in devices.get((alarm.subject_id, act.model), ()):
-            place = (alarm.pk, device.pk, act.command)
+            place = (alarm.id, device.id, act.command)
             if place not in known:
                 fresh[place] = DeviceCommand(
                     alarm=alarm, device=device, command=act.command, payload=dict(command.payload), asked_at=at

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from functools import cache
 from typing import Any
 
 import uuid_utils
@@ -40,7 +41,7 @@ class Event(models.Model):
     kind = models.CharField(max_length=60)
     at = models.DateTimeField(_("at"))
     recorded_at = models.DateTimeField(auto_now_add=True)
-    actor = models.ForeignKey("people.User", models.PROTECT, null=True, blank=True, related_name="+")
+    actor = models.ForeignKey("people.User", models.PROTECT, null=True, blank=True, db_index=False, related_name="+")
     targets = ArrayField(models.CharField(max_length=80))
     path = models.CharField(max_length=120, blank=True)
     organisations = ArrayField(models.BigIntegerField(), default=list)
@@ -55,6 +56,7 @@ class Event(models.Model):
             GinIndex(name="event_targets", fields=["targets"]),
             models.Index(name="event_at", fields=["-at"]),
             models.Index(name="event_kind_at", fields=["kind", "-at"]),
+            models.Index(name="event_actor", fields=["actor"], condition=models.Q(actor__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -72,4 +74,9 @@ class Event(models.Model):
 
 def key_of(obj: models.Model) -> str:
     """The key under which an object's events are found, such as 'hazards.hazard:12'."""
-    return f"{obj._meta.label_lower}:{obj.pk}"
+    return f"{_label(type(obj))}:{obj.pk}"
+
+
+@cache
+def _label(model: type[models.Model]) -> str:
+    return model._meta.label_lower

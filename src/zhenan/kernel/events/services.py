@@ -11,6 +11,7 @@ import structlog
 from django.db import connection, models
 
 from zhenan.kernel.events import kinds
+from zhenan.kernel.events.building import built
 from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.models import Event, key_of, new_id
 from zhenan.kernel.people.models import User
@@ -54,35 +55,37 @@ def record(
 def record_many(rows: Sequence[dict[str, Any]]) -> list[Event]:
     """Write many events with one statement; announces at most one message per topic and place."""
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))
-    events = []
-    for row in rows:
-        if row["kind"] not in kinds.REGISTERED:
-            raise ValueError(
-                f"event kind {row['kind']!r} is not registered; known: {', '.join(sorted(kinds.REGISTERED))}"
-            )
-        events.append(
-            Event(
-                id=new_id(),
-                kind=row["kind"],
-                at=row["at"],
-                actor=row.get("actor"),
-                targets=[t if isinstance(t, str) else key_of(t) for t in row["targets"]],
-                path=row.get("path", ""),
-                organisations=[o for o in row.get("organisations", ()) if o is not None],
-                programme=row.get("programme", ""),
-                data=row.get("data") or {},
-                request_id=request_id,
-            )
-        )
+    events = [_event(row, request_id) for row in rows]
     create_many(events)
-    announced: dict[tuple[str, str, int], dict[str, Any]] = {}
-    for number, event in enumerate(events):
-        topic = kinds.topic(event.kind)
-        announced.setdefault((topic, event.path, 0 if len(events) > 50 else number), _message(topic, event))
-    _notify_all(list(announced.values()))
+    _announce(events)
     if len(events) == 1:
         log.info("event", event_id=str(events[0].id), kind=events[0].kind, targets=events[0].targets)
     return events
+
+
+def _event(row: dict[str, Any], request_id: str) -> Event:
+    if row["kind"] not in kinds.REGISTERED:
+        raise ValueError(f"event kind {row['kind']!r} is not registered; known: {', '.join(sorted(kinds.REGISTERED))}")
+    return built(
+        Event,
+        {"actor": row.get("actor")},
+        kind=row["kind"],
+        at=row["at"],
+        targets=[t if isinstance(t, str) else key_of(t) for t in row["targets"]],
+        path=row.get("path", ""),
+        organisations=[o for o in row.get("organisations", ()) if o is not None],
+        programme=row.get("programme", ""),
+        data=row.get("data") or {},
+        request_id=request_id,
+    )
+
+
+def _announce(events: Sequence[Event]) -> None:
+    several = len(events) > 50
+    first: dict[tuple[str, str, int], Event] = {}
+    for number, event in enumerate(events):
+        first.setdefault((kinds.topic(event.kind), event.path, 0 if several else number), event)
+    _notify_all([_message(topic, event) for (topic, _path, _number), event in first.items()])
 
 
 def _message(topic: str, event: Event) -> dict[str, Any]:

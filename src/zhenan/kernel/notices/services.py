@@ -15,6 +15,8 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 
+from zhenan.kernel.events.among import among
+from zhenan.kernel.events.building import built
 from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import announce_to
 from zhenan.kernel.notices.models import Delivery, Notice
@@ -91,11 +93,23 @@ class Telling:
     level: int = 4
     data: dict[str, Any] = field(default_factory=dict)
 
-    def words(self, language: str) -> tuple[str, str]:
-        """Title and body in a language."""
+    def words(self) -> tuple[str, str]:
+        """Title and body in the language that is active."""
+        values = {name: str(value) for name, value in self.data.items()}
+        return str(self.title).format(**values)[:300], str(self.body).format(**values)
+
+
+def _worded(tellings: Sequence[Telling]) -> dict[tuple[int, str], tuple[str, str]]:
+    """(place of the telling, language) → its words. A language is changed to once for all: that is most of the cost."""
+    wanted: dict[str, list[int]] = {}
+    for number, telling in enumerate(tellings):
+        for language in {person.language for person in telling.people}:
+            wanted.setdefault(language, []).append(number)
+    words: dict[tuple[int, str], tuple[str, str]] = {}
+    for language, numbers in wanted.items():
         with translation.override(language):
-            values = {name: str(value) for name, value in self.data.items()}
-            return str(self.title).format(**values)[:300], str(self.body).format(**values)
+            words |= {(number, language): tellings[number].words() for number in numbers}
+    return words
 
 
 def tell_many(tellings: Sequence[Telling], *, at: datetime) -> list[Notice]:
@@ -105,22 +119,22 @@ def tell_many(tellings: Sequence[Telling], *, at: datetime) -> list[Notice]:
     whole change again, it will find that told.
     """
     wanted: dict[tuple[int, str], Notice] = {}
-    for telling in tellings:
-        words: dict[str, tuple[str, str]] = {}
+    words = _worded(tellings)
+    for number, telling in enumerate(tellings):
         for person in telling.people:
             if not person.is_active:
                 continue
-            if person.language not in words:
-                words[person.language] = telling.words(person.language)
-            title, body = words[person.language]
+            title, body = words[number, person.language]
             wanted.setdefault(
                 (person.pk, telling.key),
-                Notice(
-                    recipient=person, key=telling.key, kind=telling.kind, level=telling.level, url=telling.url,
-                    target=telling.target, created_at=at, title=title, body=body,
+                built(
+                    Notice, {"recipient": person}, key=telling.key, kind=telling.kind, level=telling.level,
+                    url=telling.url, target=telling.target, created_at=at, title=title, body=body,
                 ),
             )  # fmt: skip
-    told = Notice.objects.filter(key__in={key for _, key in wanted}, recipient__in={pk for pk, _ in wanted})
+    told = Notice.objects.filter(
+        key__among=among({key for _, key in wanted}), recipient__among=among({pk for pk, _ in wanted})
+    )
     known = set(told.values_list("recipient_id", "key")) if wanted else set()
     fresh = [notice for place, notice in wanted.items() if place not in known]
     create_many(fresh)
@@ -132,10 +146,12 @@ def tell_many(tellings: Sequence[Telling], *, at: datetime) -> list[Notice]:
 
 def reword_many(tellings: Sequence[Telling]) -> None:
     """Put new words into notices that were told before (a count that grew), without telling anybody again."""
-    rows = []
-    for telling in tellings:
-        for person in telling.people:
-            rows.append((person.pk, telling.key, *telling.words(person.language), telling.level))
+    words = _worded(tellings)
+    rows = [
+        (person.pk, telling.key, *words[number, person.language], telling.level)
+        for number, telling in enumerate(tellings)
+        for person in telling.people
+    ]
     if rows:
         with connection.cursor() as cursor:
             cursor.execute(

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from datetime import date
+from typing import NamedTuple
 
 from django.db.models import Q
 from django.utils import timezone
 
+from zhenan.kernel.events.building import known
 from zhenan.kernel.people.models import Post, User
 from zhenan.kernel.people.roles import roles
+
+POST = ("pk", "role", "organisation_id", "division__path", "programmes")
+USER = ("id", "username", "name", "language", "email", "phone", "is_active")  # all that telling people asks of them
 
 
 def paths_above(path: str) -> list[str]:
@@ -35,6 +40,15 @@ def holders_of(
     return _people(post for post in near if len(post.division.path) == deepest)
 
 
+class _Held(NamedTuple):
+    """A post, as far as who holds it goes."""
+
+    pk: int
+    programmes: list[str]
+    user_id: int
+    user: User
+
+
 class Holders:
     """``holders_of`` for many places at once, with one query; the same people in the same order.
 
@@ -51,10 +65,13 @@ class Holders:
         everywhere = [role for role in wanted if role in table and table[role].reach == "everything"]
         near = Q(division__path__in=list(paths)) | Q(organisation__in=list(organisations)) | Q(role__in=everywhere)
         posts = Post.objects.held_on(day).filter(near, role__in=list(wanted), user__is_active=True)
-        self._posts: dict[tuple[str, str | int | None], list[Post]] = {}
-        for post in posts.select_related("user", "division").order_by("pk"):
-            for place in (None, post.organisation_id, post.division.path if post.division else ""):
-                self._posts.setdefault((post.role, place), []).append(post)
+        self._posts: dict[tuple[str, str | int | None], list[_Held]] = {}
+        users: dict[int, User] = {}
+        names = [f"user__{name}" for name in USER]
+        for pk, role, organisation, path, programmes, *user in posts.order_by("pk").values_list(*POST, *names):
+            person = users.setdefault(user[0], known(User, **dict(zip(USER, user, strict=True))))
+            for place in (None, organisation, path):
+                self._posts.setdefault((role, place), []).append(_Held(pk, programmes, person.id, person))
         self._found: dict[tuple[str, str, tuple[int, ...], str], list[User]] = {}
 
     def of(self, role: str, *, path: str, organisations: Sequence[int] = (), programme: str = "") -> list[User]:
@@ -75,12 +92,12 @@ class Holders:
                 return _people(near)
         return []
 
-    def _at(self, role: str, places: Sequence[str | int | None], programme: str) -> list[Post]:
+    def _at(self, role: str, places: Sequence[str | int | None], programme: str) -> list[_Held]:
         posts = [post for place in places for post in self._posts.get((role, place), ())]
         return [post for post in posts if not post.programmes or programme in post.programmes]
 
 
-def _people(posts: Iterable[Post]) -> list[User]:
+def _people(posts: Iterable[Post | _Held]) -> list[User]:
     return list({post.user_id: post.user for post in sorted(posts, key=lambda p: p.pk)}.values())
 
 

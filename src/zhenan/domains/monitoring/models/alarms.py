@@ -31,7 +31,27 @@ class AlarmQuerySet(ScopedQuerySet):
         return self.filter(state=Alarm.State.RAISED, respond_by__lt=at)
 
 
-@pghistory.track()
+BY = ("acknowledged_by", "assigned_to", "arrived_by", "judged_by", "closed_by")
+
+
+def _unsought(to: Any, *, null: bool = False) -> models.ForeignKey[Any, Any]:
+    """A key in the history of alarms, which is found by its alarm and by nothing else."""
+    return models.ForeignKey(
+        to, models.DO_NOTHING, null=null, db_constraint=False, db_index=False, related_name="+", related_query_name="+"
+    )
+
+
+# A batch of alarms is one statement, and so is its history.
+@pghistory.track(
+    level=pghistory.Statement,
+    attrs={
+        "point": _unsought(Point),
+        "device": _unsought(Device),
+        "subject": _unsought("register.Subject"),
+        "hazard": _unsought("hazards.Hazard", null=True),
+        **{name: _unsought("people.User", null=True) for name in BY},
+    },
+)
 class Alarm(models.Model):
     """One episode of one rule at one point. ``id`` follows from (point, rule, onset): writing it again changes nothing.
 
@@ -56,7 +76,7 @@ class Alarm(models.Model):
     id = models.UUIDField(primary_key=True)
     point = models.ForeignKey(Point, models.PROTECT, related_name="alarms")
     device = models.ForeignKey(Device, models.PROTECT, related_name="alarms")
-    subject = models.ForeignKey("register.Subject", models.PROTECT, related_name="alarms")
+    subject = models.ForeignKey("register.Subject", models.PROTECT, db_index=False, related_name="alarms")
     programme = models.CharField(_("programme"), max_length=60)
     rule = models.CharField(_("rule"), max_length=120)  # a pack's alarm rule
     rule_spec: Any = models.JSONField(default=dict)  # the rule as it stood: threshold, durations, source
@@ -72,16 +92,18 @@ class Alarm(models.Model):
     state = models.CharField(_("state"), max_length=14, choices=State, default=State.RAISED)
     cause = models.CharField(_("cause"), max_length=20, choices=Cause, blank=True)
     acknowledged_at = models.DateTimeField(null=True)
-    acknowledged_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
-    assigned_to = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="alarms_assigned")
+    acknowledged_by = models.ForeignKey("people.User", models.PROTECT, null=True, db_index=False, related_name="+")
+    assigned_to = models.ForeignKey(
+        "people.User", models.PROTECT, null=True, db_index=False, related_name="alarms_assigned"
+    )
     assigned_at = models.DateTimeField(null=True)
     arrived_at = models.DateTimeField(null=True)
-    arrived_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    arrived_by = models.ForeignKey("people.User", models.PROTECT, null=True, db_index=False, related_name="+")
     judged_at = models.DateTimeField(null=True)
-    judged_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
+    judged_by = models.ForeignKey("people.User", models.PROTECT, null=True, db_index=False, related_name="+")
     closed_at = models.DateTimeField(null=True)
-    closed_by = models.ForeignKey("people.User", models.PROTECT, null=True, related_name="+")
-    hazard = models.ForeignKey("hazards.Hazard", models.PROTECT, null=True, related_name="alarms")
+    closed_by = models.ForeignKey("people.User", models.PROTECT, null=True, db_index=False, related_name="+")
+    hazard = models.ForeignKey("hazards.Hazard", models.PROTECT, null=True, db_index=False, related_name="alarms")
     note = models.TextField(_("note"), blank=True)
     # Of a composite: the alarms it is made of, [{"rule": …, "point": …, "onset": ms}].
     parts: Any = models.JSONField(default=list)
@@ -105,9 +127,13 @@ class Alarm(models.Model):
             models.Index(name="alarm_subject", fields=["subject", "-raised_at"]),
             models.Index(name="alarm_raised", fields=["-raised_at", "-id"]),
             models.Index(name="alarm_programme", fields=["programme", "-raised_at"]),
-            models.Index(name="alarm_assigned", fields=["assigned_to"], condition=~Q(state="closed")),
             # By partition of the log, in whose lanes judges look at what stands (monitoring.standing).
             models.Index(Mod(F("subject"), 64), F("id"), name="alarm_standing", condition=Q(cleared_at=None)),
+            # Empty while an alarm is fresh: in a storm an entry in each of them would cost as much as the row.
+            *(
+                models.Index(name=f"alarm_{name}", fields=[name], condition=Q(**{f"{name}__isnull": False}))
+                for name in (*BY, "hazard")
+            ),
             GinIndex(name="alarm_summaries", fields=["summaries"], condition=~Q(summaries=[])),
         ]
 

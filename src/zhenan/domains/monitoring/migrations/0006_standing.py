@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('hazards', '0002_review_and_more'),
-        ('monitoring', '0004_downlink_and_adoption'),
+        ('monitoring', '0005_fewer_indexes'),
         ('register', '0002_names_and_places'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
