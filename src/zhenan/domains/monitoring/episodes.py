@@ -20,9 +20,9 @@ from zhenan.domains.monitoring.limits import PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, HeldAlarm, Point
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.domains.monitoring.reading import Reader
-from zhenan.kernel.events.among import among
-from zhenan.kernel.events.building import built
-from zhenan.kernel.events.copying import create_many
+from zhenan.kernel.rows.among import among
+from zhenan.kernel.rows.building import built
+from zhenan.kernel.rows.copying import create_many
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.judge.ids import alarm_id
 from zhenan.telemetry.judge.results import Transition

@@ -13,7 +13,7 @@ from django.db.models import Q
 from zhenan.domains.monitoring.limits import PARENT_ALIVE, PARENT_WAIT
 from zhenan.domains.monitoring.models import Alarm, Device, HeldAlarm, Maintenance, Point
 from zhenan.domains.monitoring.queries import rule_of
-from zhenan.kernel.events.among import among
+from zhenan.kernel.rows.among import among
 from zhenan.packkit.schema import AlarmRule
 from zhenan.telemetry.backtest.found import OPEN
 from zhenan.telemetry.backtest.holding import Gone, Quiet, Span

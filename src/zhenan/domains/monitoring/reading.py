@@ -10,8 +10,8 @@ from uuid import UUID
 
 from zhenan.domains.monitoring.models import Alarm, Device, Point
 from zhenan.domains.register.models import Subject
-from zhenan.kernel.events.among import among
-from zhenan.kernel.events.building import known
+from zhenan.kernel.rows.among import among
+from zhenan.kernel.rows.building import known
 from zhenan.kernel.territory.models import Division
 
 POINT = ("id", "measure", "unit", "device_id", "device__programme", "device__parent_id", "device__subject_id")

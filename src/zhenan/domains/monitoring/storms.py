@@ -19,10 +19,10 @@ from django.utils.translation import gettext_lazy as _
 
 from zhenan.domains.monitoring.limits import STORM_SPAN, TOLD_SINGLY
 from zhenan.domains.monitoring.models import Alarm, AlarmStage, StormSummary
-from zhenan.kernel.events.among import among
 from zhenan.kernel.notices.models import Notice
 from zhenan.kernel.notices.services import Telling
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.among import among
 from zhenan.kernel.workflow.models import DeadlineStep
 
 

@@ -16,12 +16,12 @@ from zhenan.domains.monitoring.models import Alarm, AlarmStage, Device, DeviceCo
 from zhenan.domains.monitoring.queries import rule_of
 from zhenan.domains.monitoring.recipients import Recipients
 from zhenan.domains.monitoring.storms import Calling, folded
-from zhenan.kernel.events.among import among
-from zhenan.kernel.events.building import built
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.events.services import record_many
 from zhenan.kernel.notices.services import Telling, reword_many, tell_many
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.among import among
+from zhenan.kernel.rows.building import built
 from zhenan.kernel.workflow.models import Deadline
 from zhenan.kernel.workflow.services import move_deadline, open_deadlines
 from zhenan.packkit.registry import registry

@@ -19,9 +19,9 @@ from zhenan.domains.register.models import Subject
 from zhenan.domains.register.names import initials
 from zhenan.kernel.access import NotAllowed, require, scope_of
 from zhenan.kernel.errors import DomainError
-from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import record, record_many
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.copying import create_many
 from zhenan.kernel.territory.models import Division
 from zhenan.packkit.schema import SubjectType
 

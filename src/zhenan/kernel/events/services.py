@@ -11,10 +11,10 @@ import structlog
 from django.db import connection, models
 
 from zhenan.kernel.events import kinds
-from zhenan.kernel.events.building import built
-from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.models import Event, key_of, new_id
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.building import built
+from zhenan.kernel.rows.copying import create_many
 
 CHANNEL = "zhenan_events"
 log = structlog.get_logger("zhenan.events")

@@ -15,12 +15,12 @@ from django.db import connection, transaction
 from django.db.models import F, Q
 from django.utils import timezone, translation
 
-from zhenan.kernel.events.among import among
-from zhenan.kernel.events.building import built
-from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.services import announce_to
 from zhenan.kernel.notices.models import Delivery, Notice
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.among import among
+from zhenan.kernel.rows.building import built
+from zhenan.kernel.rows.copying import create_many
 
 log = structlog.get_logger("zhenan.notices")
 ATTEMPTS = 5

@@ -9,9 +9,9 @@ from typing import NamedTuple
 from django.db.models import Q
 from django.utils import timezone
 
-from zhenan.kernel.events.building import known
 from zhenan.kernel.people.models import Post, User
 from zhenan.kernel.people.roles import roles
+from zhenan.kernel.rows.building import known
 
 POST = ("pk", "role", "organisation_id", "division__path", "programmes")
 USER = ("id", "username", "name", "language", "email", "phone", "is_active")  # all that telling people asks of them

@@ -8,10 +8,10 @@ from datetime import datetime
 import structlog
 from django.db import connection, models, transaction
 
-from zhenan.kernel.events.copying import create_many
 from zhenan.kernel.events.models import key_of
 from zhenan.kernel.notices.services import tell
 from zhenan.kernel.people.models import User
+from zhenan.kernel.rows.copying import create_many
 from zhenan.kernel.workflow.ladders import LADDERS, Ladder
 from zhenan.kernel.workflow.models import Deadline, DeadlineStep
 

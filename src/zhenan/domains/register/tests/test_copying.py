@@ -9,10 +9,10 @@ import pytest
 from django.db import IntegrityError, connection
 
 from zhenan.domains.register.models import Subject
-from zhenan.kernel.events.among import among
-from zhenan.kernel.events.building import built, known
-from zhenan.kernel.events.copying import WORTH_IT, create_many
 from zhenan.kernel.events.models import Event
+from zhenan.kernel.rows.among import among
+from zhenan.kernel.rows.building import built, known
+from zhenan.kernel.rows.copying import WORTH_IT, create_many
 
 pytestmark = pytest.mark.django_db
 AT = datetime(2026, 3, 2, 9, tzinfo=UTC)

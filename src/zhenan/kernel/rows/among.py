@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import models
 
-from zhenan.kernel.events.copying import array_of
+from zhenan.kernel.rows.copying import array_of
 
 
 @dataclass(frozen=True)
