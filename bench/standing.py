@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
     assert len(rows) == asked.open
     page = [live.engine.standing(*row.tolist()) for row in rows[:PAGE]]
     times.of("identities of a page, beside the judging", lambda: [alarm_id(t.point, t.rule, t.onset) for t in page])
-    agreed = [OnRecord(t.point, t.rule, t.onset, t.ts, t.value, t.level) for t in page]
+    agreed = [OnRecord(t.point, t.rule, t.onset, t.ts, t.value, t.level, t.ts) for t in page]
     times.of("a page that agrees", lambda: settle(live, agreed, now_ms=TS))
     stranded = [row._replace(onset=row.onset - 1) for row in agreed]
     found = times.of("a page that should be open no more", lambda: settle(live, stranded, now_ms=TS))

@@ -36,7 +36,7 @@ def open_on_record(partitions: range, *, after: tuple[int, Any] = (0, None), mos
     if last is not None:
         partition, pk = last
         rows = rows.filter(Q(partition__gt=partition) | Q(pk__gt=pk), partition__gte=partition)
-    names = ("pk", "partition", "point_id", "rule", "onset", "raised_at", "value", "level")
+    names = ("pk", "partition", "point_id", "rule", "onset", "raised_at", "value", "level", "recorded_at")
     found = list(rows.order_by("partition", "pk").values_list(*names)[:most])
     following: tuple[int, Any] | None = (table + 1, None) if table < 2 else None
     if len(found) == most:
@@ -60,8 +60,10 @@ def _partition(subject: str) -> Mod:
     return Mod(F(subject), PARTITIONS, output_field=BigIntegerField())  # a whole number, else no index has it
 
 
-def _row(point: int, rule: str, onset: datetime, raised: datetime, value: float | None, level: int) -> OnRecord:
-    return OnRecord(str(point), rule, _ms(onset), _ms(raised), nan if value is None else value, level)
+def _row(
+    point: int, rule: str, onset: datetime, raised: datetime, value: float | None, level: int, recorded: datetime
+) -> OnRecord:
+    return OnRecord(str(point), rule, _ms(onset), _ms(raised), nan if value is None else value, level, _ms(recorded))
 
 
 def _ms(at: datetime) -> int:

@@ -25,7 +25,10 @@ from zhenan.telemetry.judge.results import Transition
 
 
 class OnRecord(NamedTuple):
-    """An alarm, a stage of one or one that is held, open on record. Times in ms UTC; `value` is NaN where none was."""
+    """An alarm, a stage of one or one that is held, open on record. Times in ms UTC; `value` is NaN where none was.
+
+    `recorded`: when it was written, by the server's clock; the others are by the device's.
+    """
 
     point: str
     rule: str
@@ -33,6 +36,7 @@ class OnRecord(NamedTuple):
     raised: int
     value: float
     level: int
+    recorded: int
 
 
 class Instance:
@@ -155,10 +159,10 @@ def _take_on(live: LiveJudge, one: Instance, row: OnRecord) -> None:
 
 
 def recall(live: LiveJudge, rows: Sequence[OnRecord], *, before_ms: int) -> int:
-    """In doubt, before anything is read: take on what was raised before the log begins, which no reading will raise
-    again. Returns how many."""
+    """In doubt, before anything is read: take on what was recorded before the log begins, which no reading will raise
+    again. Returns how many. Not by when it was raised: what devices bring late is older than the log that has it."""
     places, taken = _Places(live, [row.point for row in rows]), 0
-    old = [row for row in rows if row.raised < before_ms]
+    old = [row for row in rows if row.recorded < before_ms]
     for row in old:
         one = places.of(row.point, row.rule)
         if one is not None and one.onset is None and (one.kind != core.SILENCE or one.last_ts < row.raised):

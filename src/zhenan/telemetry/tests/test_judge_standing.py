@@ -38,8 +38,11 @@ def hear(live: LiveJudge, *rows: tuple[int, float], point: int = 5) -> list[tupl
     return [(t.kind, t.rule, (t.ts - T) // S, (t.onset - T) // S) for t in live.judge(columns, 1)]
 
 
-def row(rule: str, *, onset: int = -10, value: float = 30.0, point: str = "5", raised: int = 0) -> OnRecord:
-    return OnRecord(point, rule, T + onset * S, T + raised * S, value, 2)
+def row(
+    rule: str, *, onset: int = -10, value: float = 30.0, point: str = "5", raised: int = 0, recorded: int | None = None
+) -> OnRecord:
+    written = raised if recorded is None else recorded
+    return OnRecord(point, rule, T + onset * S, T + raised * S, value, 2, T + written * S)
 
 
 KINDS = {
@@ -70,6 +73,12 @@ def test_what_the_log_holds_from_before_the_raise_does_not_end_it():
     recall(live, [row("r")], before_ms=T + 5 * S)
     assert hear(live, (-100, 1.0), (-50, 1.0)) == []
     assert live.counters.late == 2
+
+
+def test_what_devices_brought_late_is_in_the_log_however_old_it_is():
+    live = judge({"id": "r", "kind": "threshold", "above": 20})
+    assert recall(live, [row("r", onset=-100, raised=-100, recorded=6)], before_ms=T + 5 * S) == 0
+    assert hear(live, (-100, 30.0), (-50, 1.0)) == [("raise", "r", -100, -100), ("clear", "r", -50, -100)]
 
 
 def test_a_silence_is_taken_on_only_while_nothing_was_heard_and_is_not_raised_twice():

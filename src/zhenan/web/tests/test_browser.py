@@ -35,6 +35,7 @@ def test_typing_searches_and_the_keyboard_walks_and_opens_the_rows(signed_in, pe
     expect(page.locator("#list-results tbody tr")).to_have_count(11)
     assert page.evaluate("document.activeElement.id") == "list-search"
     page.keyboard.press("Escape")
+    assert page.input_value("#list-search") == "测试单位5"  # what was found stays, to be walked
     page.keyboard.press("j")
     page.keyboard.press("j")
     page.keyboard.press("k")

@@ -153,6 +153,7 @@ class AlarmStage(models.Model):
     value = models.FloatField(_("value"), null=True)
     onset = models.DateTimeField(_("onset"))
     raised_at = models.DateTimeField(_("raised at"))
+    recorded_at = models.DateTimeField(auto_now_add=True)
     cleared_at = models.DateTimeField(_("cleared at"), null=True)
 
     class Meta:

@@ -88,6 +88,7 @@ class HeldAlarm(models.Model):
     value = models.FloatField(null=True)
     onset = models.DateTimeField(_("onset"))
     raised_at = models.DateTimeField(_("raised at"))
+    recorded_at = models.DateTimeField(auto_now_add=True)
     parts: Any = models.JSONField(default=list)
     why = models.CharField(max_length=12, choices=Why)
     maintenance = models.ForeignKey(Maintenance, models.PROTECT, null=True, related_name="held")

@@ -8,7 +8,10 @@
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const search = document.getElementById("list-search");
     if (typing(event.target)) {
-      if (event.key === "Escape") event.target.blur();
+      if (event.key === "Escape") {
+        event.preventDefault(); // else the browser empties the search, and the rows found are gone as one walks them
+        event.target.blur();
+      }
       return;
     }
     if (event.key === "/" && search) {
@@ -26,6 +29,18 @@
     } else if (event.key === "Enter" && event.target.matches("tr[data-href]")) {
       window.location.assign(event.target.dataset.href);
     }
+  });
+
+  // A list that is asked for again, as when the search is left, keeps the row that one stands on.
+  let standing = null;
+  document.addEventListener("htmx:beforeSwap", () => {
+    const row = document.activeElement.closest("#list-results tr[data-href]");
+    if (row && row === document.activeElement) standing = row.dataset.href;
+  });
+  document.addEventListener("htmx:afterSwap", () => {
+    const row = standing && rows().find((one) => one.dataset.href === standing);
+    standing = null;
+    if (row && document.activeElement === document.body) row.focus();
   });
 
   document.addEventListener("click", (event) => {
