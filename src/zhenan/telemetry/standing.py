@@ -13,7 +13,8 @@ _inside = 0
 
 @contextlib.contextmanager
 def standing() -> Iterator[None]:
-    """What is made inside is to stay. The collector waits until it is made and then leaves it alone.
+    """What is made inside is to stay. The collector waits until it is made and then leaves it alone: nothing inside may
+    wait for long.
 
     A register of a city is millions of objects. The collector would look through all of them again and again while
     they are made (half as long again), and ever after at moments of its own, with the process standing still: 0.6 s

@@ -38,6 +38,7 @@ from zhenan.telemetry.gateway.replaying import Kept, replay
 from zhenan.telemetry.gateway.tcp import Limits
 from zhenan.telemetry.gateway.tls import TlsFault, server_context
 from zhenan.telemetry.log.connect import connect
+from zhenan.telemetry.standing import standing
 
 log = structlog.get_logger("zhenan.gateway")
 PORTS = {"gb26875": 5875, "jt808": 6808, "hj212": 6212, "http": 8080, "mqtt": 1883}
@@ -140,7 +141,7 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
 
     async def load() -> tuple[str, Iterator[queries.PointRow]]:
         seen = await process.database(_stamp)
-        return seen, drained(await process.database(lambda: list(queries.gateway_points())))
+        return seen, drained(await process.database(_points))
 
     async def load_keys() -> list[Key]:
         return await process.database(keys.gateway_keys)
@@ -182,6 +183,11 @@ async def _main(process: Process, host: str, ports: dict[str, int]) -> int:
         await gateway.stop()
         await client.close()
     return 0
+
+
+def _points() -> list[queries.PointRow]:
+    with standing():
+        return list(queries.gateway_points())
 
 
 def _stamp() -> str:

@@ -20,7 +20,6 @@ from zhenan.telemetry.judge.composites import Composite
 from zhenan.telemetry.judge.live import Numbers
 from zhenan.telemetry.judge.rules import Rule
 from zhenan.telemetry.judge.table import Groups
-from zhenan.telemetry.standing import standing
 
 log = structlog.get_logger("zhenan.judge")
 STAMP_S = 3.0
@@ -94,9 +93,8 @@ class Setups:
 
     async def load(self) -> None:
         """Read it all."""
-        with standing():
-            setup = await self.process.database(queries.judge_setup)
-            self._parts = await asyncio.to_thread(divide, setup, self.lanes)
+        setup = await self.process.database(queries.judge_setup)
+        self._parts = await asyncio.to_thread(divide, setup, self.lanes)
         self.stamp = setup.stamp
         log.info("judge.setup", rules=len(setup.rules), points=len(setup.points), lanes=self.lanes)
 

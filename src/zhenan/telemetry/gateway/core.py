@@ -21,7 +21,7 @@ from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.keys import Key, Keys
 from zhenan.telemetry.gateway.mqtt import MqttListener
 from zhenan.telemetry.gateway.mqtt_front import Front, MqttLimits
-from zhenan.telemetry.gateway.registry import PointLike, Register, Registry
+from zhenan.telemetry.gateway.registry import Make, PointLike, Register, Registry
 from zhenan.telemetry.gateway.sessions import Gb26875, Hj212, Session
 from zhenan.telemetry.gateway.sessions_jt808 import Jt808, Media
 from zhenan.telemetry.gateway.tcp import Limits, Listener
@@ -173,16 +173,19 @@ class Gateway:
         await end(self._tasks)
 
     async def _reload(self) -> None:
-        with standing():
-            known, rows = await self._load()
-            wanted = self.registry.now.wanted()
-            register = await asyncio.to_thread(lambda: Register(rows, wanted))
+        known, rows = await self._load()
+        register = await asyncio.to_thread(self._made, rows, self.registry.now.wanted())
         former = self.registry.take(register)
         self._known = known
         await asyncio.to_thread(former.discard)
         await self._reload_keys()
         self.counters.add("registry_loads")
         log.info("gateway.register_loaded", devices=len(self.registry), points=self.registry.points)
+
+    @staticmethod
+    def _made(rows: Iterable[PointLike], wanted: Iterable[Make]) -> Register:
+        with standing():
+            return Register(rows, wanted)
 
     async def _reload_keys(self) -> None:
         if self._load_keys is not None:

@@ -1,6 +1,7 @@
 """Frames over TCP: what is stored, what is kept, what is answered."""
 
 import asyncio
+import gc
 import resource
 import threading
 import time
@@ -179,6 +180,30 @@ def test_frames_are_answered_while_a_register_is_made(tmp_nats):
         assert await readings_of(tmp_nats) == [(1, NOW, 25.3), (9, NOW + 1000, 26.0)]
 
     run(story())
+
+
+def test_garbage_is_collected_while_the_register_is_waited_for_and_not_while_it_is_made(tmp_nats):
+    seen = {}
+
+    async def story():
+        def rows():
+            seen["made"] = gc.isenabled()
+            yield from ROWS
+
+        async with gateway(tmp_nats, ROWS) as up:
+
+            async def load():  # the database may be away for hours
+                await asyncio.sleep(0.05)
+                seen["waited for"] = gc.isenabled()
+                return "new", rows()
+
+            up.gateway._load = load
+            await up.gateway._reload()
+            seen["after"] = gc.isenabled()
+            assert len(up.gateway.registry) == 3
+
+    run(story())
+    assert seen == {"waited for": True, "made": False, "after": True}
 
 
 def test_a_reading_from_the_future_is_refused_and_the_rest_taken(tmp_nats):
