@@ -98,6 +98,14 @@ def _rounded(w, q):  # type: ignore[no-untyped-def]
 
 
 @compiled
+def blank(data, i):  # type: ignore[no-untyped-def]
+    """Position behind the white space at i, as JSON has it. Behind the data there must be a zero byte."""
+    while data[i] == 32 or data[i] == 10 or data[i] == 13 or data[i] == 9:
+        i += 1
+    return i
+
+
+@compiled
 def number(data, at, end, bits, floats):  # type: ignore[no-untyped-def]
     """(position behind the JSON number at `at`, its value), exactly rounded; position -1 when it is to be read slowly.
 

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhenan.telemetry.codecs.base import CodecError
-from zhenan.telemetry.codecs.compiled import Points, U, compiled, number, whole_number
+from zhenan.telemetry.codecs.compiled import Points, U, blank, compiled, number, whole_number
 from zhenan.telemetry.codecs.rows import NO_TIME, PAD, SHAPE, TAKEN, TIME, VALUE, Fault, Item, Scan, padded, settle
 
 _SMALLEST: Final = 16  # bytes of a row with empty names, beyond what the compiled scan takes
@@ -49,13 +49,6 @@ def scan(
 
 
 @compiled
-def _blank(data, i):  # type: ignore[no-untyped-def]
-    while data[i] == 32 or data[i] == 10 or data[i] == 13 or data[i] == 9:
-        i += 1
-    return i
-
-
-@compiled
 def _name(data, i):  # type: ignore[no-untyped-def]
     """End of the plain ASCII text that begins behind the quote at i - 1, or -1."""
     while data[i] != 34:
@@ -72,15 +65,15 @@ def _row(data, i, bits, floats):  # type: ignore[no-untyped-def]
     ts, value, seen = NO_TIME, 0.0, 0
     end = data.size - PAD
     nothing = (-1, device, measure, ts, value)
-    i = _blank(data, i + 1)
+    i = blank(data, i + 1)
     while True:
         if data[i] != 34 or data[i + 1] == 0 or data[i + 2] != 34:
             return nothing
         key = data[i + 1]
-        i = _blank(data, i + 3)
+        i = blank(data, i + 3)
         if data[i] != 58:
             return nothing
-        i = _blank(data, i + 1)
+        i = blank(data, i + 1)
         if key == 100 or key == 109:
             if data[i] != 34:
                 return nothing
@@ -103,12 +96,12 @@ def _row(data, i, bits, floats):  # type: ignore[no-untyped-def]
         if i < 0 or seen & bit:
             return nothing
         seen |= bit
-        i = _blank(data, i)
+        i = blank(data, i)
         if data[i] == 125:
             break
         if data[i] != 44:
             return nothing
-        i = _blank(data, i + 1)
+        i = blank(data, i + 1)
     if seen & 11 != 11:
         return nothing
     return i + 1, device, measure, ts, value
@@ -148,13 +141,13 @@ def _usual(data, i, n, bits, floats, said, times, values):  # type: ignore[no-un
 
 @compiled
 def _scan(data, bits, floats, said, status, starts, ends, times, values):  # type: ignore[no-untyped-def]
-    i = _blank(data, 0)
+    i = blank(data, 0)
     if data[i] != 91:
         return -1
-    i = _blank(data, i + 1)
+    i = blank(data, i + 1)
     n = 0
     if data[i] == 93:
-        return 0 if _blank(data, i + 1) == data.size - PAD else -1
+        return 0 if blank(data, i + 1) == data.size - PAD else -1
     while data[i] == 123:
         if n == status.size:
             return -2
@@ -166,12 +159,12 @@ def _scan(data, bits, floats, said, status, starts, ends, times, values):  # typ
             said[n, 0], said[n, 1], said[n, 2], said[n, 3] = device[0], device[1], measure[0], measure[1]
         starts[n], ends[n], status[n] = i, after, TAKEN
         n += 1
-        i = _blank(data, after)
+        i = blank(data, after)
         if data[i] == 93:
-            return n if _blank(data, i + 1) == data.size - PAD else -1
+            return n if blank(data, i + 1) == data.size - PAD else -1
         if data[i] != 44:
             return -1
-        i = _blank(data, i + 1)
+        i = blank(data, i + 1)
     return -1
 
 

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from zhenan.telemetry.codecs.compiled import Points, compiled, find, number, whole_number
+from zhenan.telemetry.codecs.compiled import Points, blank, compiled, find, number, whole_number
 from zhenan.telemetry.codecs.mqtt_json import MAX_PAYLOAD
 from zhenan.telemetry.codecs.rows import NO_TIME, TAKEN, Scan, settle
 
@@ -81,13 +81,6 @@ def scan(
 
 
 @compiled
-def _blank(data, i):  # type: ignore[no-untyped-def]
-    while data[i] == 32 or data[i] == 10 or data[i] == 13 or data[i] == 9:
-        i += 1
-    return i
-
-
-@compiled
 def _word(data, i):  # type: ignore[no-untyped-def]
     """End of the name that begins at i, behind a quote; -1 when it is not of 1 to 64 letters, digits, _, . and -"""
     begin = i
@@ -109,10 +102,10 @@ def _key(data, i):  # type: ignore[no-untyped-def]
     last = _word(data, i + 1)
     if last < 0:
         return -1, 0
-    i = _blank(data, last + 1)
+    i = blank(data, last + 1)
     if data[i] != 58:
         return -1, 0
-    return last, _blank(data, i + 1)
+    return last, blank(data, i + 1)
 
 
 @compiled
@@ -127,7 +120,7 @@ def _row(data, i, end, key, last, r, name, name_end, bits, floats, said, values)
 def _values(data, i, end, r, name, name_end, bits, floats, said, values):  # type: ignore[no-untyped-def]
     """(position behind the object at i, next free row), its values written from row r on; (-1, r): not plain."""
     begin = r
-    i = _blank(data, i + 1)
+    i = blank(data, i + 1)
     if data[i] == 125:
         return i + 1, r
     while True:
@@ -138,12 +131,12 @@ def _values(data, i, end, r, name, name_end, bits, floats, said, values):  # typ
         if i < 0:
             return -1, begin
         r += 1
-        i = _blank(data, i)
+        i = blank(data, i)
         if data[i] == 125:
             return i + 1, r
         if data[i] != 44:
             return -1, begin
-        i = _blank(data, i + 1)
+        i = blank(data, i + 1)
 
 
 @compiled
@@ -163,7 +156,7 @@ def _is_values(data, key, last):  # type: ignore[no-untyped-def]
 def _sample(data, i, end, r, name, name_end, bits, floats, said, times, values):  # type: ignore[no-untyped-def]
     """(position behind the sample at i, next free row), its values written from row r on; (-1, r): not plain."""
     begin, ts, timed, nested, flat = r, NO_TIME, False, False, False
-    i = _blank(data, i + 1)
+    i = blank(data, i + 1)
     while data[i] != 125:
         last, at = _key(data, i)
         if last < 0 or r - begin >= MOST:
@@ -184,9 +177,9 @@ def _sample(data, i, end, r, name, name_end, bits, floats, said, times, values):
             r, flat = r + 1, True
         if i < 0:
             return -1, begin
-        i = _blank(data, i)
+        i = blank(data, i)
         if data[i] == 44:
-            i = _blank(data, i + 1)
+            i = blank(data, i + 1)
             if data[i] == 125:
                 return -1, begin
         elif data[i] != 125:
@@ -203,27 +196,27 @@ def _payload(  # type: ignore[no-untyped-def]
     data, i, end, r, name, name_end, bits, floats, said, sample, times, values
 ):
     """Next free row behind those of the payload data[i:end]; -1 when it is not plain."""
-    i = _blank(data, i)
+    i = blank(data, i)
     if data[i] == 123:
         begin = r
         i, r = _sample(data, i, end, r, name, name_end, bits, floats, said, times, values)
         sample[begin:r] = begin
-        return r if i > 0 and _blank(data, i) == end else -1
+        return r if i > 0 and blank(data, i) == end else -1
     if data[i] != 91:
         return -1
-    i = _blank(data, i + 1)
+    i = blank(data, i + 1)
     while data[i] == 123:
         begin = r
         i, r = _sample(data, i, end, r, name, name_end, bits, floats, said, times, values)
         if i < 0:
             return -1
         sample[begin:r] = begin
-        i = _blank(data, i)
+        i = blank(data, i)
         if data[i] == 93:
-            return r if _blank(data, i + 1) == end else -1
+            return r if blank(data, i + 1) == end else -1
         if data[i] != 44:
             return -1
-        i = _blank(data, i + 1)
+        i = blank(data, i + 1)
     return -1
 
 

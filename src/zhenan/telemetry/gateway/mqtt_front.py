@@ -22,11 +22,12 @@ from zhenan.telemetry.codecs.mqtt_packets import PASSED, TAKEN, Greeting, Packet
 from zhenan.telemetry.codecs.rows import PAD
 from zhenan.telemetry.codecs.samples import Payloads
 from zhenan.telemetry.gateway import quarantine
+from zhenan.telemetry.gateway.bulk import PROTOCOL
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
 from zhenan.telemetry.gateway.mqtt_link import Device
-from zhenan.telemetry.gateway.mqtt_messages import PROTOCOL, TELEMETRY, Messages
+from zhenan.telemetry.gateway.mqtt_messages import TELEMETRY, Messages
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.quick_mqtt import MESSAGES, QuickMqtt
 from zhenan.telemetry.gateway.registry import Registry

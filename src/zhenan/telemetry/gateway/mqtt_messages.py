@@ -15,6 +15,7 @@ from zhenan.telemetry.codecs.base import BAD, GOOD, CodecError
 from zhenan.telemetry.codecs.mqtt_json import Payload
 from zhenan.telemetry.codecs.rows import EARLIEST_MS
 from zhenan.telemetry.gateway import quarantine
+from zhenan.telemetry.gateway.bulk import PROTOCOL
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
@@ -22,7 +23,6 @@ from zhenan.telemetry.gateway.message_key import DIGEST
 from zhenan.telemetry.gateway.quarantine import Refusal
 from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Registry, Rows, map_readings, shown
 
-PROTOCOL: Final = "mqtt_json"
 TELEMETRY: Final = "telemetry"
 _DECODER: Final = msgspec.json.Decoder()
 Notes = Callable[[str, str, bytes, int], bool]

@@ -19,10 +19,10 @@ from zhenan.telemetry.codecs.compiled import Points
 from zhenan.telemetry.codecs.samples import Payloads
 from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import bulk
+from zhenan.telemetry.gateway.bulk import PROTOCOL
 from zhenan.telemetry.gateway.counters import Counters
 from zhenan.telemetry.gateway.intake import Intake
 from zhenan.telemetry.gateway.limits import Buckets
-from zhenan.telemetry.gateway.mqtt_messages import PROTOCOL
 from zhenan.telemetry.gateway.registry import FUTURE_MS, Device, Register, Registry
 
 MESSAGES: Final = 8192  # looked at together

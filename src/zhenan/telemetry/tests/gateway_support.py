@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from urllib.parse import unquote, urlsplit
@@ -105,6 +106,19 @@ def with_front(nats, **more):
         "ports": {"mqtt": more.pop("port", 0)}, "mqtt_broker": (address.hostname, address.port),
         "mqtt_user": address.username, **more,
     }  # fmt: skip
+
+
+def publish_all(nats, device, payloads, *, pause_s=0.01, wait_s=30):
+    """Publish these as readings of an MQTT device, and wait for PUBACK of all; how many had theirs."""
+    client = mqtt_client(nats, device, clean=False)
+    for payload in payloads:
+        client.publish(f"d/{device}/up/telemetry", payload, qos=1)
+        time.sleep(pause_s)
+    deadline = time.monotonic() + wait_s
+    while len(client.acknowledged) < len(payloads) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    client.disconnect()
+    return len(client.acknowledged)
 
 
 class Terminal:

@@ -15,7 +15,7 @@ from zhenan.telemetry.columns import Columns
 from zhenan.telemetry.gateway import mqtt, mqtt_messages, quarantine
 from zhenan.telemetry.gateway.registry import Registry, map_readings
 from zhenan.telemetry.log import streams
-from zhenan.telemetry.tests.gateway_support import gateway, log_of, mqtt_client, point, readings_of
+from zhenan.telemetry.tests.gateway_support import gateway, log_of, mqtt_client, point, publish_all, readings_of
 
 NOW = int(time.time()) * 1000
 TOPIC = "d/cat-1/up/telemetry"
@@ -228,15 +228,8 @@ def test_nothing_is_lost_or_doubled_when_the_gateway_and_the_broker_are_killed(t
     count, sure = 150, []
 
     def device(n):
-        client = mqtt_client(tmp_nats, f"dev{n}", clean=False)
-        for k in range(count):
-            client.publish(f"d/dev{n}/up/telemetry", json.dumps(sample(NOW + k, v=k)), qos=1)
-            time.sleep(0.01)
-        deadline = time.monotonic() + 30
-        while len(client.acknowledged) < count and time.monotonic() < deadline:
-            time.sleep(0.05)
-        client.disconnect()
-        sure.append(len(client.acknowledged))
+        payloads = [json.dumps(sample(NOW + k, v=k)) for k in range(count)]
+        sure.append(publish_all(tmp_nats, f"dev{n}", payloads))
 
     async def abandoned(wait_s):
         """A gateway that ends without any farewell."""

@@ -17,6 +17,7 @@ from zhenan.telemetry.tests.gateway_support import (
     gateway,
     mqtt_client,
     point,
+    publish_all,
     readings_of,
     with_front,
 )
@@ -327,15 +328,8 @@ def test_nothing_acknowledged_is_lost_when_the_gateway_and_the_broker_are_killed
     count, port, sure = 150, 0, []
 
     def sender(n):
-        client = mqtt_client(front_of(tmp_nats, port), f"dev{n}", clean=False)
-        for k in range(count):
-            client.publish(f"d/dev{n}/up/telemetry", json.dumps(sample(NOW + k, v=k)), qos=1)
-            time.sleep(0.01)
-        deadline = time.monotonic() + 30
-        while len(client.acknowledged) < count and time.monotonic() < deadline:
-            time.sleep(0.05)
-        client.disconnect()
-        sure.append(len(client.acknowledged))
+        payloads = [json.dumps(sample(NOW + k, v=k)) for k in range(count)]
+        sure.append(publish_all(front_of(tmp_nats, port), f"dev{n}", payloads))
 
     async def abandoned(wait_s):
         """A gateway that ends without any farewell."""
